@@ -1,0 +1,22 @@
+"""The one place where backends differ: a file for each, with the same functions.
+
+    feed(batches)                  batches of arrays -> what `fit` reads fastest
+    train_step(model, ...)         gradients of `model.loss_terms`, guarded against non-finite numbers
+    test_step(model, ...)          the same terms without gradients
+    SLOW_CONV_TRANSPOSE            whether the stock transposed convolution is to be avoided here
+
+The steps have the arguments and results that `keras.Model.train_step` has on that backend. A model
+gives them `loss_terms(x, sample_weight, training) -> (vectors, extras)`, `update_metrics(vectors,
+extras, sample_weight)` and `skipped_steps`, a metric. Nothing outside this folder imports a framework.
+"""
+
+import importlib
+
+import keras
+
+_backend = importlib.import_module(f"keras_ae.backends.{keras.backend.backend()}")
+
+feed = _backend.feed
+train_step = _backend.train_step
+test_step = _backend.test_step
+SLOW_CONV_TRANSPOSE = _backend.SLOW_CONV_TRANSPOSE

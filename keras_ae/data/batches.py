@@ -1,0 +1,79 @@
+"""Splits -> batches `{"image", "label"}` for `fit` and `evaluate` on each backend."""
+
+import itertools
+
+import keras
+import numpy as np
+
+from keras_ae import backends
+from keras_ae.data.catalog import Split
+
+
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+    """Full batches in an epoch: an incomplete one is left out, so that shapes stay static (at least one)."""
+    return max(1, len(split) // batch_size)
+
+
+def training_batches(split: Split, batch_size: int, *, seed: int = 0, epoch: int = 0):
+    """An endless stream of shuffled batches, from the start of `epoch` on.
+
+    The order of each epoch is a permutation derived from (seed, epoch) alone, so that a run that
+    was stopped after any epoch goes on exactly. Give `fit` the number of steps, too:
+
+        vae.fit(training_batches(split, 128), steps_per_epoch=steps_per_epoch(split, 128), epochs=10)
+    """
+    return backends.feed(Stream(split, batch_size, seed, epoch))
+
+
+def evaluation_batches(split: Split, batch_size: int = 128):
+    """All images of the split once, in order; the last batch may be smaller."""
+    return backends.feed(Pass(split, batch_size))
+
+
+class Stream(keras.utils.PyDataset):
+    """Batch number i of training, in any epoch, by i alone."""
+
+    def __init__(self, split: Split, batch_size: int, seed: int, epoch: int):
+        super().__init__()
+        self.split = split
+        self.seed = seed
+        self.batch_size = min(batch_size, len(split))
+        self.steps = steps_per_epoch(split, batch_size)
+        self.first_epoch = epoch
+        self._order = (None, None)
+
+    @property
+    def num_batches(self) -> None:
+        return None  # endless, in the words of Keras
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        epoch, step = divmod(index, self.steps)
+        order = self._permutation(self.first_epoch + epoch)
+        return self.split.batch(np.sort(order[step * self.batch_size : (step + 1) * self.batch_size]))
+
+    def __iter__(self):
+        return (self[index] for index in itertools.count())
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.split)))
+        return self._order[1]
+
+
+class Pass(keras.utils.PyDataset):
+    """One pass over a split, in order."""
+
+    def __init__(self, split: Split, batch_size: int):
+        super().__init__()
+        self.split = split
+        self.batch_size = batch_size
+
+    @property
+    def num_batches(self) -> int:
+        return -(-len(self.split) // self.batch_size)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return self.split.batch(slice(index * self.batch_size, (index + 1) * self.batch_size))
+
+    def __iter__(self):
+        return (self[index] for index in range(self.num_batches))

@@ -1,0 +1,131 @@
+"""Decoded images on disk: built once, memory-mapped ever after.
+
+A cache entry is a folder of raw arrays and a `meta.json` that says what they are, what they were
+made from and what their bytes sum to. It is written beside its final place and renamed, so that an
+entry either is whole or is not there.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from keras_ae.errors import InputError
+
+FORMAT = 1  # part of every key: a change of layout makes old entries unreachable
+
+
+class Source(Protocol):
+    """Where images come from."""
+
+    name: str
+
+    def key(self) -> dict:
+        """What the arrays depend on, as JSON: equal keys mean equal arrays."""
+
+    def write(self, writer: "Writer") -> list[str]:
+        """Appends all images to `writer` and returns the class names."""
+
+
+class Writer:
+    """Appends blocks of arrays to the files of one cache entry, without knowing their number."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.files = {}
+        self.arrays = {}
+
+    def append(self, split: str, **blocks: np.ndarray) -> None:
+        """Adds blocks of equal length, e.g. `images` (n, height, width, channels) uint8 and `labels` (n,)."""
+        for name, block in blocks.items():
+            array = f"{split}/{name}"
+            block = np.ascontiguousarray(block)
+            if array not in self.files:
+                file = f"{split}_{name}.bin"
+                self.files[array] = open(self.folder / file, "wb")
+                self.arrays[array] = {
+                    "file": file,
+                    "dtype": str(block.dtype),
+                    "shape": [0, *block.shape[1:]],
+                    "crc32": 0,
+                }
+            entry = self.arrays[array]
+            self.files[array].write(block)
+            entry["shape"][0] += len(block)
+            entry["crc32"] = zlib.crc32(block, entry["crc32"])
+
+    def close(self, **meta) -> None:
+        for array, file in self.files.items():
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            self.arrays[array]["mtime_ns"] = os.stat(file.name).st_mtime_ns
+        (self.folder / "meta.json").write_text(json.dumps({**meta, "arrays": self.arrays}, indent=1))
+
+
+def default_cache_dir() -> Path:
+    """`KERAS_HOME/keras_ae`, where `KERAS_HOME` is `~/.keras` unless the environment says otherwise."""
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras_ae"
+
+
+def open_or_build(source: Source, cache_dir: Path | str | None = None) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Returns the arrays of `source` by name ("train/images", ...), memory-mapped, and its class names.
+
+    Raises:
+        InputError: the cache folder cannot be written.
+    """
+    key = {"format": FORMAT, **source.key()}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    folder = Path(cache_dir or default_cache_dir()).expanduser() / f"{source.name}-{digest}"
+    try:
+        return _open(folder, key)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # not there, or damaged in any way: made anew
+    try:
+        _build(source, key, folder)
+    except PermissionError as error:
+        raise InputError(
+            f"cannot write the cache folder {folder.parent} ({error.strerror}); choose another with --cache-dir"
+        ) from error
+    return _open(folder, key)
+
+
+def _open(folder: Path, key: dict) -> tuple[dict[str, np.ndarray], list[str]]:
+    meta = json.loads((folder / "meta.json").read_text())
+    if meta["key"] != key:
+        raise ValueError(f"{folder} was made from something else")
+    arrays = {}
+    for name, entry in meta["arrays"].items():
+        file = folder / entry["file"]
+        shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
+        if file.stat().st_size != int(np.prod(shape)) * dtype.itemsize:
+            raise ValueError(f"{file} is truncated")
+        array = np.memmap(file, dtype=dtype, mode="r", shape=shape)
+        # Reading every byte takes a second per GB: done only when the file was touched since it was written.
+        if file.stat().st_mtime_ns != entry["mtime_ns"] and zlib.crc32(array) != entry["crc32"]:
+            raise ValueError(f"{file} is damaged")
+        arrays[name] = array
+    return arrays, meta["class_names"]
+
+
+def _build(source: Source, key: dict, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        writer = Writer(building)
+        class_names = source.write(writer)
+        writer.close(key=key, class_names=class_names)
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
+        try:
+            os.replace(building, folder)
+        except OSError:
+            if not folder.exists():  # else another process has built the same entry meanwhile
+                raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

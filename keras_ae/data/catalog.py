@@ -1,0 +1,112 @@
+"""One function from a name to images, labels, class names and splits."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_ae.data.cache import Source, open_or_build
+from keras_ae.data.folders import ImageFolder
+from keras_ae.data.shapes import Shapes
+from keras_ae.data.tfds import TensorflowDataset, default_data_dir
+from keras_ae.errors import InputError
+
+VALIDATION_SEED = 2026
+VALIDATION_FRACTION = 0.05
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of memory-mapped arrays, by index: a part of a data set that copies nothing.
+
+    Attributes:
+        arrays: `images` (n, height, width, channels) uint8, `labels` (n,) int32, and what else the
+            source knows of each image (`masks`, `factors` in `shapes`).
+        indices: which rows belong to the split, in order.
+    """
+
+    arrays: dict[str, np.ndarray]
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, places: np.ndarray | slice) -> dict[str, np.ndarray]:
+        """The batch at `places` of the split: `image` float32 in [0, 1] and `label` int32."""
+        rows = self.indices[places]
+        image = np.multiply(self.arrays["images"][rows], np.float32(1 / 255), dtype="float32")
+        return {"image": image, "label": np.asarray(self.arrays["labels"][rows])}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named set of images with the splits `train`, `validation` (taken from train) and `test`."""
+
+    name: str
+    class_names: list[str]
+    train: Split
+    validation: Split
+    test: Split
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)."""
+        return self.train.arrays["images"].shape[1:]
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def load(
+    name: str,
+    *,
+    image_size: tuple[int, int] | None = None,
+    data_dir: Path | str | None = None,
+    cache_dir: Path | str | None = None,
+    limit: int | None = None,
+) -> Dataset:
+    """Opens a data set; the first time it is drawn, decoded or downloaded into the cache.
+
+    Args:
+        name: `shapes`; a folder of images; or the name of a TFDS image-classification set.
+        image_size: (height, width) to scale and centre-crop to; the images' own where `None`.
+        data_dir: the folder of prepared TFDS sets; `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+        cache_dir: where decoded arrays are kept; `KERAS_HOME/keras_ae`.
+        limit: use the first `limit` images of each split only.
+
+    Raises:
+        InputError: the set is unknown, missing, or cannot be used.
+    """
+    if image_size is not None and min(image_size) < 1:
+        raise InputError(f"image size {image_size[0]}x{image_size[1]} is not possible; height and width start at 1")
+    source = _source(name, image_size, data_dir, limit)
+    arrays, class_names = open_or_build(source, cache_dir)
+    train, test = (
+        {key.split("/")[1]: array for key, array in arrays.items() if key.startswith(f"{split}/")}
+        for split in ("train", "test")
+    )
+    count = len(train["labels"])
+    order = np.random.default_rng(VALIDATION_SEED).permutation(count)
+    held_out = max(1, round(VALIDATION_FRACTION * count))
+    return Dataset(
+        name=source.name,
+        class_names=class_names,
+        train=Split(train, np.sort(order[held_out:])),
+        validation=Split(train, np.sort(order[:held_out])),
+        test=Split(test, np.arange(len(test["labels"]))),
+    )
+
+
+def _source(name: str, image_size: tuple[int, int] | None, data_dir: Path | str | None, limit: int | None) -> Source:
+    if name == "shapes":
+        return Shapes(image_size, limit)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return ImageFolder(path, image_size, limit)
+    if path.exists():
+        raise InputError(f"{name} is a file; give the folder that holds the images")
+    source = TensorflowDataset(name, Path(data_dir or default_data_dir()).expanduser(), image_size, limit)
+    if not source.prepared():
+        source.prepare()
+    return source

@@ -1,0 +1,104 @@
+"""A folder of the user's own images: flat, or one subfolder per class."""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from keras_ae.data.cache import Writer
+from keras_ae.errors import InputError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+TEST_FRACTION = 0.1
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The source of a folder; a tenth of its images, chosen by a fixed seed, is the test split."""
+
+    path: Path
+    image_size: tuple[int, int] | None = None
+    limit: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.path.name or "folder"
+
+    def key(self) -> dict:
+        files = [(str(f.relative_to(self.path)), f.stat().st_size, f.stat().st_mtime_ns) for f in self._files()]
+        digest = hashlib.sha256(repr(files).encode()).hexdigest()
+        return {"name": str(self.path.resolve()), "files": digest, "image_size": self.image_size, "limit": self.limit}
+
+    def write(self, writer: Writer) -> list[str]:
+        files = self._files()
+        classes = sorted({file.parent.name for file in files}) if any(f.parent != self.path for f in files) else []
+        if classes and any(file.parent == self.path for file in files):
+            raise InputError(
+                f"{self.path} has images both beside and inside its subfolders; use one subfolder per class, or none"
+            )
+        readable, skipped = _readable(files)
+        for file in sorted(self.path.iterdir()):
+            if file.is_file() and file not in files and not file.name.startswith("."):
+                skipped.append(f"{file.name} (not {', '.join(sorted(SUFFIXES))})")
+        if skipped:
+            names = "; ".join(skipped[:10]) + (f"; and {len(skipped) - 10} more" if len(skipped) > 10 else "")
+            warnings.warn(f"{len(skipped)} of {len(files)} files in {self.path} skipped: {names}", stacklevel=2)
+        if len(readable) < 3:
+            raise InputError(
+                f"{self.path} has {len(readable)} readable images ({', '.join(sorted(SUFFIXES))}); at least 3 are needed, for training, validation and test"
+            )
+        mode = "L" if all(mode in {"1", "L"} for _, mode, _ in readable) else "RGB"
+        size = self.image_size or _common_size(self.path, readable)
+        order = np.random.default_rng(2026).permutation(len(readable))[: self.limit]
+        tests = max(1, round(TEST_FRACTION * len(order)))
+        for place, index in enumerate(order):
+            file = readable[index][0]
+            label = classes.index(file.parent.name) if classes else 0
+            writer.append(
+                "test" if place < tests else "train",
+                images=_read(file, mode, size)[None],
+                labels=np.array([label], "int32"),
+            )
+        return classes
+
+    def _files(self) -> list[Path]:
+        found = [*self.path.glob("*"), *self.path.glob("*/*")]
+        return sorted(file for file in found if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def fit_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Scales and centre-crops to `size` = (height, width)."""
+    height, width = size
+    return ImageOps.fit(image, (width, height), method=Image.Resampling.LANCZOS)
+
+
+def _readable(files: list[Path]) -> tuple[list[tuple[Path, str, tuple[int, int]]], list[str]]:
+    """The files that decode, each with its mode and its (height, width), and the names of the others."""
+    readable, skipped = [], []
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                image.load()
+                width, height = ImageOps.exif_transpose(image).size
+                readable.append((file, image.mode, (height, width)))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            skipped.append(f"{file.name} ({type(error).__name__})")
+    return readable, skipped
+
+
+def _common_size(path: Path, readable: list) -> tuple[int, int]:
+    sizes = {size for _, _, size in readable}
+    if len(sizes) > 1:
+        raise InputError(
+            f"the images in {path} have {len(sizes)} different sizes; choose one, e.g. --image-size 64 or 45x61"
+        )
+    return sizes.pop()
+
+
+def _read(file: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
+    with Image.open(file) as image:
+        pixels = np.asarray(fit_image(ImageOps.exif_transpose(image).convert(mode), size))
+    return pixels.reshape(*size, -1)

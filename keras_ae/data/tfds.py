@@ -1,0 +1,120 @@
+"""Image-classification data sets of tensorflow-datasets, read once into the cache."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_ae.data.cache import Writer
+from keras_ae.data.folders import TEST_FRACTION, fit_image
+from keras_ae.errors import InputError
+
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class TensorflowDataset:
+    """The source of a set prepared by TFDS; `key` needs no TensorFlow where the set is prepared.
+
+    Splits: `train` and `test` as TFDS has them; without a `test`, its `validation`; without both, a
+    tenth of train.
+    """
+
+    name: str
+    data_dir: Path
+    image_size: tuple[int, int] | None = None
+    limit: int | None = None
+
+    def key(self) -> dict:
+        info = (self._folder() / "dataset_info.json").read_bytes()
+        # The hash covers version and shard lengths: a subset is another data set than the whole.
+        return {
+            "name": self.name,
+            "info": hashlib.sha256(info).hexdigest(),
+            "image_size": self.image_size,
+            "limit": self.limit,
+        }
+
+    def write(self, writer: Writer) -> list[str]:
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder_from_directory(self._folder())
+        features = builder.info.features
+        if "image" not in features:
+            raise InputError(
+                f"{self.name} has no images (its features are {', '.join(features)}); choose an image-classification data set"
+            )
+        size = self.image_size or features["image"].shape[:2]
+        if None in size:
+            raise InputError(
+                f"the images of {self.name} have different sizes; choose one, e.g. --image-size 64 or 45x61"
+            )
+        label = features.get("label")
+        for split, part in _splits(builder.info.splits).items():
+            dataset = builder.as_dataset(split=part, shuffle_files=False)
+            rows = tfds.as_numpy(dataset if self.limit is None else dataset.take(self.limit))
+            block = []
+            for row in rows:
+                block.append((_resized(row["image"], size), row["label"] if label else 0))
+                if len(block) == BLOCK:
+                    _append(writer, split, block)
+                    block = []
+            if block:
+                _append(writer, split, block)
+        return list(label.names) if label else []
+
+    def prepared(self) -> bool:
+        return self._folder() is not None
+
+    def prepare(self) -> None:
+        """Downloads and prepares the set with TFDS, whose own bar shows the progress."""
+        import tensorflow_datasets as tfds
+
+        where = f"{self.name} is not prepared in {self.data_dir}"
+        ways_out = "name the folder of a prepared copy with --data-dir, or use --dataset shapes"
+        try:
+            builder = tfds.builder(self.name, data_dir=self.data_dir)
+        except (tfds.core.DatasetNotFoundError, ValueError) as error:
+            raise InputError(
+                f"unknown data set '{self.name}': known are shapes, a folder of images (it must exist), cifar10, stl10, mnist, fashion_mnist and every image-classification set of tensorflow-datasets"
+            ) from error
+        print(f"{where}: downloading {builder.info.download_size}", flush=True)
+        try:
+            builder.download_and_prepare()
+        except Exception as error:  # what a downloader meets is open-ended: no network, no space, a moved file
+            reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
+            raise InputError(f"{where} and could not be downloaded ({reason}); {ways_out}") from error
+
+    def _folder(self) -> Path | None:
+        """The newest prepared version, found by looking."""
+        infos = (self.data_dir / self.name).glob("**/dataset_info.json")
+        return max((info.parent for info in infos), key=lambda folder: folder.name, default=None)
+
+
+def default_data_dir() -> Path:
+    """Where TFDS looks: `TFDS_DATA_DIR`, else `~/tensorflow_datasets`."""
+    return Path(os.environ.get("TFDS_DATA_DIR", Path.home() / "tensorflow_datasets"))
+
+
+def _splits(names) -> dict[str, str]:
+    if "test" in names:
+        return {"train": "train", "test": "test"}
+    if "validation" in names:
+        return {"train": "train", "test": "validation"}
+    percent = round(100 * TEST_FRACTION)
+    return {"train": f"train[{percent}%:]", "test": f"train[:{percent}%]"}
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if image.shape[:2] == tuple(size):
+        return image
+    mode = image[..., 0] if image.shape[-1] == 1 else image
+    return np.asarray(fit_image(Image.fromarray(mode), size)).reshape(*size, -1)
+
+
+def _append(writer: Writer, split: str, block: list) -> None:
+    images, labels = zip(*block, strict=True)
+    writer.append(split, images=np.stack(images), labels=np.array(labels, "int32"))

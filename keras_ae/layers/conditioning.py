@@ -1,0 +1,22 @@
+"""Labels as an input of a network."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class OneHot(keras.layers.Layer):
+    """Integer labels (batch,) -> (batch, num_classes) of zeros and one 1."""
+
+    def __init__(self, num_classes: int, **kwargs):
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+
+    def call(self, labels):
+        return ops.one_hot(labels, self.num_classes, dtype=self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.num_classes)
+
+    def get_config(self):
+        return {**super().get_config(), "num_classes": self.num_classes}

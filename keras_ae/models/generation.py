@@ -1,0 +1,112 @@
+"""What a trained VAE is used for: arrays in, arrays out."""
+
+import keras
+import numpy as np
+
+from keras_ae.errors import InputError
+
+BATCH_SIZE = 128
+
+
+class Generation:
+    """The public numpy interface of `VAE`: images are float32 (n, height, width, channels) in [0, 1].
+
+    Labels are ids or class names, one for each image or one for all.
+    """
+
+    def sample(self, n: int, labels=None, temperature: float = 1.0, seed: int | None = None) -> np.ndarray:
+        """Draws `n` images from the generator alone: the decoder's mean at z ~ N(0, temperature^2 I).
+
+        The noise is drawn in NumPy, so that one seed gives the same samples on every backend. Where the
+        model is conditional and no labels are given, the classes take turns.
+        """
+        if n < 1:
+            raise InputError(f"cannot draw {n} samples; the count starts at 1")
+        if temperature < 0:
+            raise InputError(f"temperature {temperature} is below 0; 1 is the prior's own spread")
+        z = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype="float32")
+        if labels is None and self.conditioning != "none":
+            labels = np.arange(n) % len(self.class_names)
+        return self.decode(z * np.float32(temperature), labels)
+
+    def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray]:
+        """The posterior's `(z_mean, z_log_var)`, both (n, latent_dim)."""
+        images = self._checked(images)
+        label = self.label_ids(labels, len(images)) if self.conditioning == "both" else None
+        z_mean, z_log_var = self.encoder.predict(
+            self.encoder_inputs(images, label), batch_size=BATCH_SIZE, verbose=0
+        )
+        return z_mean, z_log_var
+
+    def decode(self, z: np.ndarray, labels=None) -> np.ndarray:
+        """The images (n, height, width, channels) of latents (n, latent_dim)."""
+        z = np.asarray(z, "float32")
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise InputError(f"latents have the shape {z.shape}; this model takes (n, {self.latent_dim})")
+        label = self.label_ids(labels, len(z)) if self.conditioning != "none" else None
+        output = self.decoder.predict(self.decoder_inputs(z, label), batch_size=BATCH_SIZE, verbose=0)
+        image = keras.ops.convert_to_numpy(self.likelihood.mean(output))
+        return np.clip(image, 0.0, 1.0, dtype="float32")
+
+    def reconstruct(self, images: np.ndarray, labels=None) -> np.ndarray:
+        """The images decoded from their posterior means."""
+        return self.decode(self.encode(images, labels)[0], labels)
+
+    def interpolate(self, start: np.ndarray, end: np.ndarray, steps: int = 8, labels=None) -> np.ndarray:
+        """Images on the straight line between the posterior means of image pairs (n, ...).
+
+        Returns:
+            (n, steps, height, width, channels), from `start` to `end`; `labels` hold for a whole line.
+        """
+        if steps < 2:
+            raise InputError(f"an interpolation of {steps} steps has no two ends; use 2 or more")
+        first, last = self.encode(start, labels)[0], self.encode(end, labels)[0]
+        share = np.linspace(0, 1, steps, dtype="float32")[:, None]
+        z = first[:, None] * (1 - share) + last[:, None] * share
+        repeated = None if labels is None else np.repeat(self.label_ids(labels, len(first)), steps)
+        return self.decode(z.reshape(-1, self.latent_dim), repeated).reshape(len(first), steps, *self.image_shape)
+
+    def traverse(self, images: np.ndarray, count: int = 8, steps: int = 9, span: float = 2.5, labels=None):
+        """The first image with one latent at a time moved from -`span` to `span`.
+
+        Args:
+            images: (n, ...); their mean KL ranks the latents.
+            count: how many latents, the most informative first.
+
+        Returns:
+            The latents' numbers (count,) and images (count, steps, height, width, channels).
+        """
+        z_mean, z_log_var = self.encode(images, labels)
+        kl = 0.5 * (np.exp(z_log_var) + z_mean**2 - 1 - z_log_var).mean(0)
+        latents = np.argsort(-kl)[:count]
+        z = np.tile(z_mean[0], (len(latents), steps, 1))
+        for row, latent in enumerate(latents):
+            z[row, :, latent] = np.linspace(-span, span, steps)
+        label = None if labels is None else self.label_ids(labels, len(images))[0]
+        return latents, self.decode(z.reshape(-1, self.latent_dim), label).reshape(*z.shape[:2], *self.image_shape)
+
+    def label_ids(self, labels, n: int) -> np.ndarray:
+        """Ids (n,) int32 for ids or class names, one for all or one each.
+
+        Raises:
+            InputError: labels are missing, unknown, or too few or many.
+        """
+        known = ", ".join(self.class_names)
+        if labels is None:
+            raise InputError(f"this model is conditional: give labels, of {known}")
+        ids = []
+        for label in np.atleast_1d(np.asarray(labels)).tolist():
+            if isinstance(label, str) and label in self.class_names:
+                label = self.class_names.index(label)
+            if not isinstance(label, int) or not 0 <= label < len(self.class_names):
+                raise InputError(f"unknown label '{label}'; known are {known}, or 0 to {len(self.class_names) - 1}")
+            ids.append(label)
+        if len(ids) not in (1, n):
+            raise InputError(f"{len(ids)} labels for {n} images; give one for all or one each")
+        return np.broadcast_to(np.array(ids, "int32"), (n,)).copy()
+
+    def _checked(self, images: np.ndarray) -> np.ndarray:
+        images = np.asarray(images, "float32")
+        if images.ndim != 4 or images.shape[1:] != self.image_shape:
+            raise InputError(f"images have the shape {images.shape}; this model takes (n, {str(self.image_shape)[1:-1]})")
+        return images

@@ -1,0 +1,42 @@
+"""The evidence lower bound, as vectors of nats per image."""
+
+from keras import ops
+
+from keras_ae.objectives.likelihoods import weighted_mean
+
+
+def elbo_terms(reconstruction, log_likelihood, kl_latents, *, beta=1.0, free_bits=0.0, sample_weight=None) -> dict:
+    """What a VAE minimises and what it reports (Kingma & Welling 2014, equation 3).
+
+    Args:
+        reconstruction, log_likelihood: (batch,), from a `Likelihood`.
+        kl_latents: (batch, latent_dim), from `kl_per_latent`.
+        beta: the weight of the KL in the loss (Higgins et al. 2017).
+        free_bits: nats below which the batch mean of a latent's KL costs nothing more (Kingma et al.
+            2016, "Improved variational inference with inverse autoregressive flow", appendix C.8).
+        sample_weight: (batch,) or `None`.
+
+    Returns:
+        A dict of vectors (batch,): `loss` is minimised; `kl` is neither weighted nor clamped; `elbo`
+        is higher-is-better, has weight 1 and the likelihood's constants.
+    """
+    kl = ops.sum(kl_latents, axis=-1)
+    penalty = kl
+    if free_bits > 0:
+        mean = weighted_mean_rows(kl_latents, sample_weight)
+        # The mean over the batch of this is the sum over latents of max(free_bits, mean KL), with its gradient.
+        penalty = ops.sum(ops.where(mean > free_bits, kl_latents, free_bits), axis=-1)
+    return {
+        "loss": reconstruction + beta * penalty,
+        "reconstruction": reconstruction,
+        "kl": kl,
+        "elbo": log_likelihood - kl,
+    }
+
+
+def weighted_mean_rows(values, sample_weight=None):
+    """The (weighted) mean over the batch of (batch, n): (1, n)."""
+    if sample_weight is None:
+        return ops.mean(values, axis=0, keepdims=True)
+    weight = ops.expand_dims(sample_weight, -1)
+    return ops.sum(values * weight, axis=0, keepdims=True) / ops.sum(weight)

@@ -1,0 +1,143 @@
+"""p(image | z): what a decoder's output says of an image, in nats per image.
+
+To add one: a subclass of `Likelihood` here and its entry in `LIKELIHOODS`.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_ae.errors import InputError
+
+
+class Likelihood(keras.layers.Layer):
+    """Maps images and the decoder's output, both (batch, height, width, channels), to two vectors.
+
+    Calling it returns `(reconstruction, log_likelihood)`, each (batch,) in nats summed over pixels:
+    what is minimised, and log p(image | z) with all its constants.
+    """
+
+    output_bias = 0.5  # where the decoder's last layer starts: the middle of the grey levels
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def mean(self, output):
+        """The expected image for the decoder's output."""
+        return output
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class SquaredError(Likelihood):
+    """The sum of squared errors: a Gaussian of variance 1/2, whose log-density is -SSE - (D/2) ln pi."""
+
+    def call(self, image, output, sample_weight=None, training=False):
+        squared_error = _sum(ops.square(image - output))
+        return squared_error, -squared_error - 0.5 * _size(image) * math.log(math.pi)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class Bernoulli(Likelihood):
+    """Cross-entropy of independent pixels; the decoder gives logits.
+
+    A probability for pixels of 0 or 1. On grey pixels it is no density: its ELBO compares with nothing else.
+    """
+
+    output_bias = 0.0
+
+    def call(self, image, output, sample_weight=None, training=False):
+        # max(o, 0) - o x + ln(1 + exp(-|o|)): stable for every logit
+        cross_entropy = _sum(ops.relu(output) - output * image + ops.log1p(ops.exp(-ops.abs(output))))
+        return cross_entropy, -cross_entropy
+
+    def mean(self, output):
+        return ops.sigmoid(output)
+
+
+class SharedGaussian(Likelihood):
+    """A Gaussian of one variance for all pixels (Rybkin et al. 2021, "Simple and effective VAE training with
+    calibrated decoders", section 3); `reconstruction` is the exact negative log-density."""
+
+    def _negative_log_density(self, squared_error, size, log_variance):
+        return 0.5 * (squared_error * ops.exp(-log_variance) + size * (log_variance + math.log(2 * math.pi)))
+
+    def _terms(self, squared_error, image, log_variance):
+        reconstruction = self._negative_log_density(squared_error, _size(image), log_variance)
+        return reconstruction, -reconstruction
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class LearnedGaussian(SharedGaussian):
+    """The shared variance is a weight, trained by gradient descent with the rest."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.log_variance = self.add_weight(name="log_variance", shape=(), initializer="zeros")
+
+    def call(self, image, output, sample_weight=None, training=False):
+        return self._terms(_sum(ops.square(image - output)), image, ops.convert_to_tensor(self.log_variance))
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class OptimalGaussian(SharedGaussian):
+    """The shared variance is the best one for the batch: its mean squared error (Rybkin et al. 2021, equation 6).
+
+    While training, the running average is kept in the model; evaluation uses that, so that an
+    image's ELBO does not depend on its neighbours.
+    """
+
+    momentum = 0.99
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.variance = self.add_weight(name="variance", shape=(), initializer="ones", trainable=False)
+        self.updates = self.add_weight(name="updates", shape=(), initializer="zeros", trainable=False)
+
+    def call(self, image, output, sample_weight=None, training=False):
+        squared_error = _sum(ops.square(image - output))
+        variance = ops.convert_to_tensor(self.variance)
+        if training:
+            variance = ops.stop_gradient(weighted_mean(squared_error, sample_weight) / _size(image))
+            variance = ops.maximum(variance, 1e-8)  # a perfect batch
+            # A plain average at first, so that the initial value leaves no trace.
+            keep = ops.minimum(self.momentum, self.updates / (self.updates + 1.0))
+            self.variance.assign(keep * self.variance + (1.0 - keep) * variance)
+            self.updates.assign_add(1.0)
+        return self._terms(squared_error, image, ops.log(variance))
+
+
+LIKELIHOODS = {
+    "squared_error": SquaredError,
+    "bernoulli": Bernoulli,
+    "gaussian": OptimalGaussian,
+    "gaussian_learned": LearnedGaussian,
+}
+
+
+def get_likelihood(identifier: str | Likelihood) -> Likelihood:
+    """The likelihood of that name, or the given one.
+
+    Raises:
+        InputError: no such name.
+    """
+    if isinstance(identifier, Likelihood):
+        return identifier
+    if identifier not in LIKELIHOODS:
+        raise InputError(f"unknown likelihood '{identifier}'; known are {', '.join(LIKELIHOODS)}")
+    return LIKELIHOODS[identifier]()
+
+
+def weighted_mean(values, sample_weight=None):
+    """The mean of a vector (batch,), in which image i counts `sample_weight[i]` times."""
+    if sample_weight is None:
+        return ops.mean(values)
+    return ops.sum(values * sample_weight) / ops.sum(sample_weight)
+
+
+def _sum(values):
+    return ops.sum(values, axis=(1, 2, 3))
+
+
+def _size(image) -> int:
+    return math.prod(image.shape[1:])
