@@ -3,9 +3,12 @@
 Importing this package registers its classes, so that its `.keras` files load.
 """
 
-from keras_ae import data
+from keras_ae import callbacks, data
 from keras_ae.errors import InputError, NotFiniteError
 from keras_ae.models import VAE, build_decoder, build_encoder, conv_vae
+from keras_ae.saving import load_model, read_metadata, save_model
+
+__version__ = "0.1.0"
 
 __all__ = [
     "VAE",
@@ -13,6 +16,10 @@ __all__ = [
     "NotFiniteError",
     "build_decoder",
     "build_encoder",
+    "callbacks",
     "conv_vae",
     "data",
+    "load_model",
+    "read_metadata",
+    "save_model",
 ]

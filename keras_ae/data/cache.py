@@ -48,7 +48,7 @@ class Writer:
             block = np.ascontiguousarray(block)
             if array not in self.files:
                 file = f"{split}_{name}.bin"
-                self.files[array] = open(self.folder / file, "wb")
+                self.files[array] = open(self.folder / file, "wb")  # noqa: SIM115 (closed by `close`)
                 self.arrays[array] = {
                     "file": file,
                     "dtype": str(block.dtype),

@@ -48,7 +48,8 @@ class ImageFolder:
             warnings.warn(f"{len(skipped)} of {len(files)} files in {self.path} skipped: {names}", stacklevel=2)
         if len(readable) < 3:
             raise InputError(
-                f"{self.path} has {len(readable)} readable images ({', '.join(sorted(SUFFIXES))}); at least 3 are needed, for training, validation and test"
+                f"{self.path} has {len(readable)} readable images ({', '.join(sorted(SUFFIXES))}); "
+                "at least 3 are needed, for training, validation and test"
             )
         mode = "L" if all(mode in {"1", "L"} for _, mode, _ in readable) else "RGB"
         size = self.image_size or _common_size(self.path, readable)

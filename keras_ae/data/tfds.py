@@ -45,7 +45,8 @@ class TensorflowDataset:
         features = builder.info.features
         if "image" not in features:
             raise InputError(
-                f"{self.name} has no images (its features are {', '.join(features)}); choose an image-classification data set"
+                f"{self.name} has no images (its features are {', '.join(features)}); "
+                "choose an image-classification data set"
             )
         size = self.image_size or features["image"].shape[:2]
         if None in size:
@@ -79,7 +80,8 @@ class TensorflowDataset:
             builder = tfds.builder(self.name, data_dir=self.data_dir)
         except (tfds.core.DatasetNotFoundError, ValueError) as error:
             raise InputError(
-                f"unknown data set '{self.name}': known are shapes, a folder of images (it must exist), cifar10, stl10, mnist, fashion_mnist and every image-classification set of tensorflow-datasets"
+                f"unknown data set '{self.name}'; known are shapes, a folder of images, cifar10, stl10, mnist, "
+                "fashion_mnist and every image-classification set of tensorflow-datasets"
             ) from error
         print(f"{where}: downloading {builder.info.download_size}", flush=True)
         try:

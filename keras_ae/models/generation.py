@@ -33,9 +33,7 @@ class Generation:
         """The posterior's `(z_mean, z_log_var)`, both (n, latent_dim)."""
         images = self._checked(images)
         label = self.label_ids(labels, len(images)) if self.conditioning == "both" else None
-        z_mean, z_log_var = self.encoder.predict(
-            self.encoder_inputs(images, label), batch_size=BATCH_SIZE, verbose=0
-        )
+        z_mean, z_log_var = self.encoder.predict(self.encoder_inputs(images, label), batch_size=BATCH_SIZE, verbose=0)
         return z_mean, z_log_var
 
     def decode(self, z: np.ndarray, labels=None) -> np.ndarray:
@@ -108,5 +106,7 @@ class Generation:
     def _checked(self, images: np.ndarray) -> np.ndarray:
         images = np.asarray(images, "float32")
         if images.ndim != 4 or images.shape[1:] != self.image_shape:
-            raise InputError(f"images have the shape {images.shape}; this model takes (n, {str(self.image_shape)[1:-1]})")
+            raise InputError(
+                f"images have the shape {images.shape}; this model takes (n, {str(self.image_shape)[1:-1]})"
+            )
         return images

@@ -252,15 +252,11 @@ def conv_vae(
         InputError: sizes below 1, an unknown likelihood or conditioning.
     """
     if min(*image_shape, latent_dim, width) < 1:
-        raise InputError(
-            f"image shape {image_shape}, latent_dim {latent_dim} and width {width} must be 1 or more"
-        )
+        raise InputError(f"image shape {image_shape}, latent_dim {latent_dim} and width {width} must be 1 or more")
     likelihood = get_likelihood(likelihood)
     encoder_classes, decoder_classes = conditioned_classes(conditioning, len(class_names))
     encoder = build_encoder(image_shape, latent_dim, num_classes=encoder_classes, width=width)
     decoder = build_decoder(
         image_shape, latent_dim, num_classes=decoder_classes, width=width, output_bias=likelihood.output_bias
     )
-    return VAE(
-        encoder, decoder, likelihood=likelihood, conditioning=conditioning, class_names=class_names, **kwargs
-    )
+    return VAE(encoder, decoder, likelihood=likelihood, conditioning=conditioning, class_names=class_names, **kwargs)

@@ -23,7 +23,7 @@ def elbo_terms(reconstruction, log_likelihood, kl_latents, *, beta=1.0, free_bit
     kl = ops.sum(kl_latents, axis=-1)
     penalty = kl
     if free_bits > 0:
-        mean = weighted_mean_rows(kl_latents, sample_weight)
+        mean = weighted_mean(kl_latents, sample_weight)
         # The mean over the batch of this is the sum over latents of max(free_bits, mean KL), with its gradient.
         penalty = ops.sum(ops.where(mean > free_bits, kl_latents, free_bits), axis=-1)
     return {
@@ -32,11 +32,3 @@ def elbo_terms(reconstruction, log_likelihood, kl_latents, *, beta=1.0, free_bit
         "kl": kl,
         "elbo": log_likelihood - kl,
     }
-
-
-def weighted_mean_rows(values, sample_weight=None):
-    """The (weighted) mean over the batch of (batch, n): (1, n)."""
-    if sample_weight is None:
-        return ops.mean(values, axis=0, keepdims=True)
-    weight = ops.expand_dims(sample_weight, -1)
-    return ops.sum(values * weight, axis=0, keepdims=True) / ops.sum(weight)

@@ -129,10 +129,11 @@ def get_likelihood(identifier: str | Likelihood) -> Likelihood:
 
 
 def weighted_mean(values, sample_weight=None):
-    """The mean of a vector (batch,), in which image i counts `sample_weight[i]` times."""
+    """The mean over the batch of values (batch, ...), in which image i counts `sample_weight[i]` times."""
     if sample_weight is None:
-        return ops.mean(values)
-    return ops.sum(values * sample_weight) / ops.sum(sample_weight)
+        return ops.mean(values, axis=0)
+    weight = ops.reshape(sample_weight, (-1,) + (1,) * (len(values.shape) - 1))
+    return ops.sum(values * weight, axis=0) / ops.sum(weight)
 
 
 def _sum(values):

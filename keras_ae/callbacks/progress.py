@@ -1,0 +1,56 @@
+"""What a person in front of the terminal sees."""
+
+import sys
+
+import keras
+from tqdm import tqdm
+
+
+class Progress(keras.callbacks.Callback):
+    """One bar over the whole training with its ETA, and a line for each finished epoch.
+
+    Where the output is no terminal, the lines alone are printed.
+    """
+
+    shown = ("loss", "reconstruction", "kl", "mse")
+
+    def on_train_begin(self, logs=None):
+        self.bar = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.bar is None:  # only now is the first epoch of a resumed run known
+            steps, epochs = self.params["steps"], self.params["epochs"]
+            self.bar = tqdm(
+                total=steps * epochs,
+                initial=steps * epoch,
+                desc="training",
+                unit="step",
+                disable=not sys.stderr.isatty(),
+                bar_format="{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} steps, ETA {remaining}{postfix}",
+            )
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+        if batch % 20 == 0:
+            self.bar.set_postfix_str(f"loss {float(logs['loss']):.2f}", refresh=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        width = len(str(self.params["epochs"]))
+        line = f"epoch {epoch + 1:{width}d}/{self.params['epochs']}"
+        for prefix, name in (("", "train"), ("val_", "validation")):
+            parts = [f"{key} {logs[prefix + key]:.4g}" for key in self.shown if prefix + key in logs]
+            if parts:
+                line += f" | {name}: {', '.join(parts)}"
+        if logs.get("skipped_steps"):
+            line += f" | {logs['skipped_steps']:.0f} steps skipped: not finite"
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+    def close(self):
+        """Ends the bar, also after an interruption."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def on_train_end(self, logs=None):
+        self.close()

@@ -1,0 +1,24 @@
+"""python -m tests [pytest arguments]: the suite once per backend, one process each."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def main() -> int:
+    failed = []
+    for backend in BACKENDS:
+        print(f"== {backend}", flush=True)
+        environment = {**os.environ, "KERAS_BACKEND": backend}
+        command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+        if subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, check=False).returncode:
+            failed.append(backend)
+    print(f"failed on: {', '.join(failed)}" if failed else f"passed on {', '.join(BACKENDS)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

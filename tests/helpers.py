@@ -1,0 +1,58 @@
+"""What several tests need."""
+
+import keras
+import numpy as np
+
+import keras_ae
+
+CLASSES = ["a", "b", "c"]
+
+
+def small_vae(image_shape=(8, 8, 3), latent_dim=4, conditioning="decoder", **kwargs) -> keras_ae.VAE:
+    """The standard networks, 16 features wide, with weights that depend on nothing but the seed."""
+    vae = keras_ae.conv_vae(image_shape, latent_dim, class_names=CLASSES, conditioning=conditioning, width=4, **kwargs)
+    random = np.random.default_rng(1)
+    for weight in vae.encoder.weights + vae.decoder.weights:
+        weight.assign(random.normal(0, 0.15, weight.shape).astype("float32"))
+    return vae
+
+
+def batch(n=6, image_shape=(8, 8, 3), seed=0) -> dict:
+    random = np.random.default_rng(seed)
+    return {
+        "image": random.random((n, *image_shape), dtype="float32"),
+        "label": random.integers(0, len(CLASSES), n).astype("int32"),
+    }
+
+
+def variables(model) -> list[np.ndarray]:
+    """Copies of all weights, seed states and optimizer variables."""
+    return [
+        keras.ops.convert_to_numpy(variable.value).copy()
+        for variable in [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
+    ]
+
+
+def run_layer_or_model(build, inputs, tmp_path, *, fit=None) -> None:
+    """Construct, config round trip, fit a step, save, load, equal output: for every layer and model.
+
+    Args:
+        build: makes the layer or model.
+        inputs: what it is called with.
+        fit: keyword arguments of `fit`, for models that train.
+    """
+    built = build()
+    built(inputs)
+    copy = type(built).from_config(built.get_config())
+    assert {**copy.get_config(), "name": ""}.keys() == {**built.get_config(), "name": ""}.keys()
+    if fit:
+        built.compile("adam")
+        built.fit(verbose=0, **fit)
+    model = built
+    if not isinstance(built, keras.Model):
+        tensor = keras.Input(inputs.shape[1:], dtype=inputs.dtype)
+        model = keras.Model(tensor, built(tensor))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    expected = keras.ops.convert_to_numpy(model(inputs))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(loaded(inputs)), expected, atol=1e-6)

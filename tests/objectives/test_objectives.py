@@ -1,0 +1,120 @@
+import keras
+import numpy as np
+import pytest
+from scipy import stats
+
+from keras_ae import InputError
+from keras_ae.objectives import (
+    LIKELIHOODS,
+    ActiveUnits,
+    elbo_terms,
+    get_likelihood,
+    kl_per_latent,
+    psnr,
+    weighted_mean,
+)
+
+to_numpy = keras.ops.convert_to_numpy
+tensor = keras.ops.convert_to_tensor
+SHAPE = (5, 4, 6, 3)
+
+
+@pytest.fixture
+def pixels(random):
+    return random.random(SHAPE, dtype="float32"), random.normal(0.4, 0.3, SHAPE).astype("float32")
+
+
+def test_kl_of_the_prior_is_zero():
+    zeros = tensor(np.zeros((3, 2), "float32"))
+    np.testing.assert_array_equal(to_numpy(kl_per_latent(zeros, zeros)), 0)
+
+
+def test_kl_is_the_integral_of_its_definition():
+    mean, log_var = 0.7, -1.3
+    z = np.linspace(-12, 12, 200_001)
+    q = stats.norm(mean, np.exp(log_var / 2))
+    expected = np.trapezoid(q.pdf(z) * (q.logpdf(z) - stats.norm.logpdf(z)), z)
+    found = to_numpy(kl_per_latent(tensor([[mean]]), tensor([[log_var]])))
+    np.testing.assert_allclose(found, [[expected]], rtol=1e-5)
+
+
+def test_squared_error_is_a_gaussian_of_variance_one_half(pixels):
+    image, output = pixels
+    reconstruction, log_likelihood = get_likelihood("squared_error")(image, output)
+    np.testing.assert_allclose(to_numpy(reconstruction), ((image - output) ** 2).sum((1, 2, 3)), rtol=1e-5)
+    expected = stats.norm.logpdf(image, output, np.sqrt(0.5)).sum((1, 2, 3))
+    np.testing.assert_allclose(to_numpy(log_likelihood), expected, rtol=1e-5)
+
+
+def test_bernoulli_is_scipys_for_black_and_white_and_finite_for_every_logit(pixels):
+    image, output = np.rint(pixels[0]), 5 * pixels[1]
+    reconstruction, log_likelihood = get_likelihood("bernoulli")(image, output)
+    expected = stats.bernoulli.logpmf(image, 1 / (1 + np.exp(-output.astype("float64")))).sum((1, 2, 3))
+    np.testing.assert_allclose(to_numpy(log_likelihood), expected, rtol=1e-5)
+    np.testing.assert_allclose(to_numpy(reconstruction), -expected, rtol=1e-5)
+    extreme, _ = get_likelihood("bernoulli")(np.ones((1, 1, 1, 2)), np.float32([[[[1e4, -1e4]]]]))
+    np.testing.assert_allclose(to_numpy(extreme), [1e4])
+
+
+def test_learned_gaussian_is_scipys(pixels):
+    image, output = pixels
+    likelihood = get_likelihood("gaussian_learned")
+    likelihood.log_variance.assign(-1.7)
+    reconstruction, log_likelihood = likelihood(image, output)
+    expected = stats.norm.logpdf(image, output, np.exp(-0.85)).sum((1, 2, 3))
+    np.testing.assert_allclose(to_numpy(log_likelihood), expected, rtol=1e-5)
+    np.testing.assert_allclose(to_numpy(reconstruction), -expected, rtol=1e-5)
+
+
+def test_optimal_gaussian_has_the_best_variance_of_the_batch_and_keeps_it(pixels):
+    image, output = pixels
+    likelihood = get_likelihood("gaussian")
+    best = ((image - output) ** 2).mean()
+    reconstruction, _ = likelihood(image, output, training=True)
+    np.testing.assert_allclose(to_numpy(likelihood.variance.value), best, rtol=1e-5)
+    at_best = -stats.norm.logpdf(image, output, np.sqrt(best)).sum() / len(image)
+    np.testing.assert_allclose(to_numpy(reconstruction).mean(), at_best, rtol=1e-5)
+    for other in (0.9 * best, 1.1 * best):
+        assert at_best < -stats.norm.logpdf(image, output, np.sqrt(other)).sum() / len(image)
+    # In evaluation the kept variance holds, whatever the batch.
+    alone, _ = likelihood(image[:1], output[:1], training=False)
+    np.testing.assert_allclose(to_numpy(alone), to_numpy(reconstruction)[:1], rtol=1e-5)
+
+
+def test_elbo_is_log_likelihood_minus_kl_whatever_beta_and_free_bits(random):
+    reconstruction, log_likelihood = random.random(4, "float32"), random.random(4, "float32")
+    kl = random.random((4, 3), "float32")
+    tensors = [tensor(values) for values in (reconstruction, log_likelihood, kl)]
+    terms = elbo_terms(*tensors, beta=3.0, free_bits=0.4)
+    np.testing.assert_allclose(to_numpy(terms["kl"]), kl.sum(1), rtol=1e-6)
+    np.testing.assert_allclose(to_numpy(terms["elbo"]), log_likelihood - kl.sum(1), rtol=1e-5)
+    plain = elbo_terms(*tensors, beta=3.0)
+    np.testing.assert_allclose(to_numpy(plain["loss"]), reconstruction + 3 * kl.sum(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("weight", [None, np.float32([1, 0, 2, 5])])
+def test_free_bits_clamp_the_batch_mean_of_each_latent(random, weight):
+    kl = (random.random((4, 3)) * [0.1, 1.0, 3.0]).astype("float32")
+    expected = np.maximum(np.average(kl, axis=0, weights=weight), 0.5).sum()
+    weight = None if weight is None else tensor(weight)
+    zeros = tensor(np.zeros(4, "float32"))
+    terms = elbo_terms(zeros, zeros, tensor(kl), free_bits=0.5, sample_weight=weight)
+    np.testing.assert_allclose(to_numpy(weighted_mean(terms["loss"], weight)), expected, rtol=1e-5)
+
+
+def test_active_units_counts_latents_whose_mean_varies_over_all_batches(random):
+    spread = np.float32([1.0, 0.05, 0.2])  # variances 1, 0.0025 and 0.04
+    z_mean = random.normal(2.0, 1.0, (1000, 3)).astype("float32") * spread
+    metric = ActiveUnits(3)
+    for part in np.split(z_mean, [300, 301, 900]):
+        metric.update_state(part)
+    assert int(metric.result()) == (z_mean.var(0) > 0.01).sum() == 2
+
+
+def test_psnr_of_a_hundredth_is_twenty_decibels():
+    np.testing.assert_allclose(to_numpy(psnr(np.float32([0.01, 1.0]))), [20, 0], atol=1e-4)
+
+
+def test_an_unknown_likelihood_names_the_known_ones():
+    with pytest.raises(InputError, match=", ".join(LIKELIHOODS)):
+        get_likelihood("poisson")

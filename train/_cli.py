@@ -1,0 +1,168 @@
+"""What the scripts share: flags, the environment that must be set before Keras is imported, and endings."""
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+
+BACKENDS = ("tensorflow", "jax", "torch")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+class Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that say something."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+class Parser(argparse.ArgumentParser):
+    """Grouped help with defaults; a mistake is one line and exit code 2."""
+
+    def __init__(self, **kwargs):
+        super().__init__(formatter_class=Formatter, allow_abbrev=False, **kwargs)
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def add_backend(parser: Parser) -> None:
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=os.environ.get("KERAS_BACKEND", "tensorflow"),
+        help="what Keras computes with (KERAS_BACKEND changes the default)",
+    )
+
+
+def add_data(parser: Parser, dataset: str | None) -> None:
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--dataset",
+        default=dataset,
+        metavar="NAME",
+        help="shapes; a folder of images, flat or one subfolder per class; or cifar10, stl10, mnist, fashion_mnist "
+        "and every other image-classification set of tensorflow-datasets"
+        + ("" if dataset else " (default: the file's)"),
+    )
+    group.add_argument("--data-dir", metavar="DIR", help="where prepared tensorflow-datasets lie (TFDS_DATA_DIR)")
+    group.add_argument("--cache-dir", metavar="DIR", help="where decoded images are kept (KERAS_HOME/keras_ae)")
+    group.add_argument("--limit", type=positive, metavar="N", help="use only the first N images of each split")
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
+def not_negative(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
+    return number
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """64 or 45x61: (height, width)."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"'{text}' is no image size; give e.g. 64, or 45x61 (height x width)")
+    return int(sides[0]), int(sides[-1])
+
+
+def set_environment(parser: Parser, backend: str) -> None:
+    """Everything that TensorFlow, JAX and PyTorch read when they are imported."""
+    if importlib.util.find_spec(backend) is None:
+        installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
+        parser.error(f"the backend {backend} is not installed; installed are {', '.join(installed) or 'none'}")
+    os.environ["KERAS_BACKEND"] = backend
+    settings = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "1",  # off by default on some processors, where it doubles the speed
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    if backend == "tensorflow":
+        _import_quietly(backend)
+    warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+    warnings.filterwarnings("ignore", message="`shuffle=True` was passed")  # fit says so of every shuffled stream
+
+
+def _import_quietly(module: str) -> None:
+    """TensorFlow's C++ notes that there is no GPU before it reads its log level."""
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        importlib.import_module(module)
+    finally:
+        os.dup2(stderr, 2)
+
+
+def forget_tensorflow(backend: str) -> None:
+    """Keeps Keras from importing TensorFlow on another backend to save a model: five seconds for nothing."""
+    if backend != "tensorflow":
+        sys.modules.setdefault("tensorflow", None)
+
+
+def run(main) -> None:
+    """Calls `main`; what a user can mend, and an interruption, end in one line."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        _end("stopped", 130)
+    except Exception as error:
+        # By name: the class lives in keras_ae, which must not be imported for --help.
+        if type(error).__name__ == "InputError":
+            _end(f"error: {error}", 2)
+        if type(error).__name__ == "NotFiniteError":
+            _end(f"error: {error}", 1)
+        raise
+
+
+def _end(message: str, code: int) -> None:
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def table(title: str, rows: dict) -> None:
+    """Prints names and values in two columns."""
+    width = max(len(name) for name in rows)
+    print(f"\n{title}")
+    for name, value in rows.items():
+        print(f"  {name:<{width}}  {value:.5g}" if isinstance(value, float) else f"  {name:<{width}}  {value}")
+
+
+def load_dataset(args, model, metadata: dict):
+    """The data set named on the command line, or the one the model was trained on, in the model's image size."""
+    from keras_ae import InputError, data
+
+    name = args.dataset or metadata["dataset"]
+    same = name == metadata["dataset"]
+    size = metadata["flags"]["image_size"] if same else model.image_shape[:2]
+    dataset = data.load(
+        name,
+        image_size=tuple(size) if size else None,
+        data_dir=args.data_dir,
+        cache_dir=args.cache_dir,
+        limit=args.limit,
+    )
+    if dataset.image_shape != model.image_shape:
+        raise InputError(f"the images of {name} are {dataset.image_shape}; the model takes {model.image_shape}")
+    if model.conditioning != "none" and not set(dataset.class_names) <= set(model.class_names):
+        raise InputError(f"the model knows the classes {', '.join(model.class_names)}; {name} has others")
+    return dataset
+
+
+def read_json(parser: Parser, path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        parser.error(f"{path} cannot be read ({type(error).__name__}); give the folder of a run")
