@@ -13,6 +13,11 @@ from keras_ae.data.folders import TEST_FRACTION, fit_image
 from keras_ae.errors import InputError
 
 BLOCK = 256
+# For prepared copies that came without their files of label names.
+CLASS_NAMES = {
+    "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+    "stl10": ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"],
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class TensorflowDataset:
             raise InputError(
                 f"the images of {self.name} have different sizes; choose one, e.g. --image-size 64 or 45x61"
             )
-        label = features.get("label")
+        label = dict(features).get("label")
         for split, part in _splits(builder.info.splits).items():
             dataset = builder.as_dataset(split=part, shuffle_files=False)
             rows = tfds.as_numpy(dataset if self.limit is None else dataset.take(self.limit))
@@ -65,7 +70,10 @@ class TensorflowDataset:
                     block = []
             if block:
                 _append(writer, split, block)
-        return list(label.names) if label else []
+        if label is None:
+            return []
+        numbers = [str(number) for number in range(label.num_classes)]
+        return CLASS_NAMES.get(self.name, numbers) if label.names == numbers else list(label.names)
 
     def prepared(self) -> bool:
         return self._folder() is not None

@@ -84,7 +84,7 @@ class VAE(Generation, keras.Model):
         streams = np.random.SeedSequence(seed).generate_state(2) >> 1
         self.training_noise = keras.random.SeedGenerator(int(streams[0]))
         self.evaluation_noise = keras.random.SeedGenerator(int(streams[1]))
-        self._evaluation_start = np.array(self.evaluation_noise.state)
+        self._evaluation_start = ops.convert_to_numpy(self.evaluation_noise.state.value)
         self.means = {name: keras.metrics.Mean(name=name) for name in MEANS}
         self.active_units = ActiveUnits(self.latent_dim)
         self.skipped_steps = keras.metrics.Sum(name="skipped_steps")
@@ -123,17 +123,19 @@ class VAE(Generation, keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, *args, callbacks=None, **kwargs):
+    def fit(self, x=None, y=None, *, sample_weight=None, callbacks=None, **kwargs):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [*(callbacks or []), StopOnSkippedSteps(self.max_skipped_steps)]
-        return super().fit(x, *args, callbacks=callbacks, **kwargs)
+        y = sample_weight if y is None else y  # a placeholder: Keras drops the weights of data without targets
+        return super().fit(x, y, sample_weight=sample_weight, callbacks=callbacks, **kwargs)
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, x=None, y=None, *, sample_weight=None, **kwargs):
         # The same noise each time: epochs compare, and training's own stream is not touched.
         self.evaluation_noise.state.assign(self._evaluation_start)
         if not self.compiled:
             self.compile()
-        return super().evaluate(*args, **kwargs)
+        y = sample_weight if y is None else y  # as in fit
+        return super().evaluate(x, y, sample_weight=sample_weight, **kwargs)
 
     def train_step(self, *args):
         return backends.train_step(self, *args)

@@ -1,0 +1,189 @@
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_ae import InputError, data
+from keras_ae.data.catalog import VALIDATION_FRACTION
+from keras_ae.data.shapes import CLASS_NAMES, FACTORS, draw
+
+
+@pytest.fixture
+def folder(tmp_path, random):
+    """Two classes of twelve images, 20 x 30 pixels, blue cats and red dogs; and two files that are no images."""
+    for name, colour in (("cat", 2), ("dog", 0)):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.zeros((20, 30, 3), "uint8")
+            pixels[..., colour] = 100 + number
+            suffix = ["png", "bmp", "webp"][number % 3]
+            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{number}.{suffix}", lossless=True)
+    (tmp_path / "pets" / "dog" / "broken.jpg").write_text("not an image")
+    (tmp_path / "pets" / "notes.txt").write_text("a list")
+    return tmp_path / "pets"
+
+
+def load(name, tmp_path, **kwargs):
+    return data.load(str(name), cache_dir=tmp_path / "cache", **kwargs)
+
+
+def test_shapes_have_labels_masks_and_known_factors(tmp_path):
+    shapes = load("shapes", tmp_path, limit=100)
+    assert shapes.image_shape == (32, 32, 3)
+    assert shapes.class_names == CLASS_NAMES
+    assert (len(shapes.train), len(shapes.validation), len(shapes.test)) == (95, 5, 100)
+    arrays = shapes.train.arrays
+    assert arrays["masks"].shape == (100, 32, 32, 1)
+    assert arrays["factors"].shape == (100, len(FACTORS))
+    # Outside the mask lies the ground, whose grey is the factor.
+    image, mask, factors = arrays["images"][3], arrays["masks"][3, ..., 0], arrays["factors"][3]
+    np.testing.assert_allclose(image[mask == 0] / 255, factors[5], atol=0.003)
+    rows, columns = np.nonzero(mask > 127)
+    circle = arrays["labels"][3] == 0
+    assert np.hypot(columns.mean() - 15.5 - 32 * factors[0], rows.mean() - 15.5 - 32 * factors[1]) < (
+        0.5 if circle else 3
+    )
+
+
+def test_a_circle_covers_its_area_and_rotation_turns_a_square():
+    factors = np.array([[0, 0, 0.3, 0, 0, 0], [0, 0, 0.3, np.pi / 2, 0, 0]])
+    _, masks = draw(np.array([0, 0]), factors, 64, 64)
+    np.testing.assert_allclose(masks.sum((1, 2, 3)) / 255, np.pi * (0.85 * 0.3 * 64) ** 2, rtol=0.01)
+    _, squares = draw(np.array([1, 1]), factors, 64, 64)
+    np.testing.assert_allclose(squares[0].astype(int), squares[1], atol=1)
+
+
+def test_shapes_are_deterministic_and_a_limit_is_a_prefix(tmp_path):
+    small, large = load("shapes", tmp_path, limit=30), load("shapes", tmp_path, limit=40)
+    np.testing.assert_array_equal(small.test.arrays["images"], large.test.arrays["images"][:30])
+    assert not np.array_equal(small.test.arrays["images"][:30], small.train.arrays["images"][:30])
+
+
+def test_shapes_draw_any_size(tmp_path):
+    assert load("shapes", tmp_path, limit=10, image_size=(45, 61)).image_shape == (45, 61, 3)
+
+
+def test_validation_is_a_part_of_train_and_the_splits_share_no_image(tmp_path):
+    shapes = load("shapes", tmp_path, limit=200)
+    train, validation = set(shapes.train.indices), set(shapes.validation.indices)
+    assert len(validation) == 200 * VALIDATION_FRACTION
+    assert not train & validation
+    assert train | validation == set(range(200))
+
+
+def test_the_second_opening_reads_and_does_not_build(tmp_path, monkeypatch):
+    load("shapes", tmp_path, limit=50)
+    monkeypatch.setattr("keras_ae.data.shapes.draw", None)
+    again = load("shapes", tmp_path, limit=50)
+    assert isinstance(again.train.arrays["images"], np.memmap)
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "no meta", "bad meta", "no array"])
+def test_a_damaged_cache_is_built_anew(tmp_path, damage):
+    expected = np.array(load("shapes", tmp_path, limit=50).train.arrays["images"])
+    (entry,) = (tmp_path / "cache").iterdir()
+    file = entry / "train_images.bin"
+    content = bytearray(file.read_bytes())
+    if damage == "truncate":
+        file.write_bytes(content[:-7])
+    elif damage == "flip":
+        content[1000] ^= 4
+        file.write_bytes(content)
+        later = time.time() + 5
+        os.utime(file, (later, later))
+    elif damage == "no meta":
+        (entry / "meta.json").unlink()
+    elif damage == "bad meta":
+        (entry / "meta.json").write_text(json.dumps({"key": 3})[:-2])
+    else:
+        file.unlink()
+    np.testing.assert_array_equal(load("shapes", tmp_path, limit=50).train.arrays["images"], expected)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [entry.name]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "cache").write_text("a file in the way")
+    with pytest.raises(InputError, match="--cache-dir"):
+        load("shapes", tmp_path, limit=5)
+
+
+def test_a_folder_with_classes(tmp_path, folder):
+    with pytest.warns(UserWarning, match=r"2 files .* skipped: broken.jpg \(.*\); notes.txt"):
+        pets = load(folder, tmp_path)
+    assert pets.class_names == ["cat", "dog"]
+    assert pets.image_shape == (20, 30, 3)
+    assert len(pets.train) + len(pets.validation) + len(pets.test) == 24
+    for split in pets.splits.values():
+        batch = split.batch(slice(None))
+        np.testing.assert_array_equal(batch["image"][..., 2].mean((1, 2)) > 0.3, batch["label"] == 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*skipped")
+def test_a_folder_is_resized_and_cropped_and_read_anew_when_it_changes(tmp_path, folder):
+    assert load(folder, tmp_path, image_size=(8, 8)).image_shape == (8, 8, 3)
+    (folder / "dog" / "0.png").unlink()
+    changed = load(folder, tmp_path, image_size=(8, 8))
+    assert len(changed.train) + len(changed.validation) + len(changed.test) == 23
+
+
+def test_a_flat_folder_of_grey_images_has_one_channel_and_no_classes(tmp_path):
+    (tmp_path / "scans").mkdir()
+    for number in range(4):
+        Image.new("L", (6, 5), 40 * number).save(tmp_path / "scans" / f"{number}.png")
+    scans = load(tmp_path / "scans", tmp_path)
+    assert scans.image_shape == (5, 6, 1)
+    assert scans.class_names == []
+
+
+@pytest.mark.filterwarnings("ignore:.*skipped")
+def test_folders_that_cannot_be_used_are_named(tmp_path, folder):
+    Image.new("RGB", (9, 9)).save(folder / "cat" / "other.png")
+    with pytest.raises(InputError, match="different sizes; choose one, e.g. --image-size 64"):
+        load(folder, tmp_path)
+    Image.new("RGB", (9, 9)).save(folder / "beside.png")
+    with pytest.raises(InputError, match="both beside and inside"):
+        load(folder, tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="0 readable images"):
+        load(tmp_path / "empty", tmp_path)
+    with pytest.raises(InputError, match="is a file"):
+        load(folder / "notes.txt", tmp_path)
+    with pytest.raises(InputError, match="0x64 is not possible"):
+        load(folder, tmp_path, image_size=(0, 64))
+
+
+def test_training_batches_depend_on_seed_and_epoch_alone(tmp_path):
+    split = load("shapes", tmp_path, limit=50).train
+    steps = data.steps_per_epoch(split, 16)
+    assert steps == 2
+
+    def epochs(**kwargs):
+        stream = iter(data.training_batches(split, 16, **kwargs))
+        return [[np.array(next(stream)["image"]) for _ in range(steps)] for _ in range(3)]
+
+    first = epochs(seed=4)
+    np.testing.assert_array_equal(first, epochs(seed=4))
+    np.testing.assert_array_equal(first[1:], epochs(seed=4, epoch=1)[:2])
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first, epochs(seed=5))
+    seen = np.concatenate(first[0]).reshape(32, -1)
+    assert len(np.unique(seen, axis=0)) == 32  # no image twice in an epoch
+
+
+def test_evaluation_batches_are_all_images_in_order_more_than_once(tmp_path):
+    split = load("shapes", tmp_path, limit=50).test
+    batches = data.evaluation_batches(split, 16)
+    for _ in range(2):
+        images = np.concatenate([np.array(batch["image"]) for batch in batches])
+        np.testing.assert_allclose(images, split.arrays["images"] / np.float32(255), atol=1e-7)
+    label = np.array(next(iter(batches))["label"])
+    np.testing.assert_array_equal(label, split.arrays["labels"][:16])
+
+
+def test_a_batch_larger_than_the_data_is_the_data(tmp_path):
+    split = load("shapes", tmp_path, limit=20).train
+    assert data.steps_per_epoch(split, 64) == 1
+    assert len(next(iter(data.training_batches(split, 64)))["label"]) == 19

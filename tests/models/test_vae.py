@@ -1,0 +1,218 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_ae import VAE, InputError, conv_vae
+from tests.helpers import CLASSES, batch, run_layer_or_model, small_vae, variables
+
+to_numpy = keras.ops.convert_to_numpy
+
+
+def noiseless(**kwargs) -> VAE:
+    """A VAE at its posterior mean, so that results can be computed by hand."""
+    vae = small_vae(**kwargs)
+    vae.posterior_noise = lambda shape, training: keras.ops.zeros(shape)
+    return vae
+
+
+@pytest.mark.parametrize("conditioning", ["none", "decoder", "both"])
+def test_construct_round_trip_fit_save_load(tmp_path, conditioning):
+    data = batch()
+    run_layer_or_model(lambda: small_vae(conditioning=conditioning), data, tmp_path, fit={"x": data, "batch_size": 3})
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (45, 61, 3), (1, 3, 1)])
+def test_any_image_shape(shape):
+    vae = conv_vae(shape, 3, width=4)
+    vae.compile("adam")
+    data = batch(2, shape)
+    vae.fit(data["image"], batch_size=2, verbose=0)
+    assert vae.image_shape == shape
+    assert vae.reconstruct(data["image"]).shape == (2, *shape)
+
+
+def test_any_two_models_and_plain_arrays(random):
+    image = keras.Input((4, 4, 1))
+    flat = keras.layers.Flatten()(image)
+    encoder = keras.Model(image, [keras.layers.Dense(2)(flat), keras.layers.Dense(2)(flat)])
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(16), keras.layers.Reshape((4, 4, 1))])
+    vae = VAE(encoder, decoder)
+    vae.compile(keras.optimizers.Adam(0.01))
+    images = random.random((32, 4, 4, 1), "float32")
+    losses = vae.fit(images, epochs=3, batch_size=8, verbose=0, validation_data=(images,)).history
+    assert losses["val_loss"][-1] < losses["val_loss"][0]
+    assert vae.predict(images, verbose=0).shape == images.shape
+
+
+def test_results_are_means_over_all_images_whatever_the_last_batch():
+    vae = noiseless()
+    data = batch(10)
+    results = vae.evaluate(data, batch_size=4, return_dict=True, verbose=0)
+    z_mean, z_log_var = vae.encode(data["image"])
+    squared_error = (vae.predict(data, verbose=0) - data["image"]) ** 2
+    kl = 0.5 * (np.exp(z_log_var) + z_mean**2 - 1 - z_log_var).sum(1)
+    sse, mse = squared_error.sum((1, 2, 3)), squared_error.mean((1, 2, 3))
+    expected = {
+        "loss": (sse + kl).mean(),
+        "reconstruction": sse.mean(),
+        "kl": kl.mean(),
+        "elbo": (-sse - kl).mean() - 0.5 * 192 * np.log(np.pi),
+        "mse": mse.mean(),
+        "psnr": (-10 * np.log10(mse)).mean(),
+        "active_units": (z_mean.var(0) > 0.01).sum(),
+    }
+    assert results.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(results[name], value, rtol=1e-5, err_msg=name)
+
+
+def test_training_logs_are_means_over_the_epoch():
+    vae = noiseless()
+    vae.compile(keras.optimizers.SGD(0.0))  # nothing moves
+    data = batch(10)
+    logs = vae.fit(data, batch_size=4, verbose=0, shuffle=False).history
+    results = vae.evaluate(data, batch_size=10, return_dict=True, verbose=0)
+    assert logs.keys() == {"loss", "reconstruction", "kl", "elbo", "mse", "skipped_steps"}
+    for name in ("loss", "kl", "elbo", "mse"):
+        np.testing.assert_allclose(logs[name][0], results[name], rtol=1e-5)
+
+
+def test_sample_weights_count_images():
+    vae = noiseless()
+    data = batch(4)
+    weight = np.float32([0, 2, 1, 0])
+    doubled = {name: array[[1, 1, 2]] for name, array in data.items()}
+    weighted = vae.evaluate(data, sample_weight=weight, batch_size=4, return_dict=True, verbose=0)
+    repeated = vae.evaluate(doubled, batch_size=3, return_dict=True, verbose=0)
+    for name in ("loss", "elbo", "mse"):
+        np.testing.assert_allclose(weighted[name], repeated[name], rtol=1e-5)
+
+
+def test_evaluation_repeats_itself_and_touches_no_training_state():
+    data, other = batch(8), batch(5, seed=3)
+    weights = []
+    for validation in (None, other):
+        vae = small_vae()
+        vae.compile(keras.optimizers.SGD(1e-3))
+        vae.fit(data, batch_size=4, epochs=2, verbose=0, shuffle=False, validation_data=validation and (validation,))
+        weights.append(vae.get_weights())
+    for without, with_validation in zip(*weights, strict=True):
+        np.testing.assert_array_equal(without, with_validation)
+    first, second = (vae.evaluate(other, batch_size=2, return_dict=True, verbose=0) for _ in range(2))
+    assert first == second
+
+
+def test_regularisation_is_in_the_loss_once_a_step():
+    image = keras.Input((4, 4, 1))
+    flat = keras.layers.Flatten()(image)
+    heads = [
+        keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(0.5))(flat),
+        keras.layers.Dense(2, activity_regularizer=keras.regularizers.L1(0.1))(flat),
+    ]
+    encoder = keras.Model(image, heads)
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(16), keras.layers.Reshape((4, 4, 1))])
+    vae = VAE(encoder, decoder)
+    vae.compile(keras.optimizers.SGD(0.0))
+    images = batch(6, (4, 4, 1))["image"]
+    logs = vae.fit(images, batch_size=6, epochs=2, verbose=0).history
+    penalty = (
+        0.5 * (encoder.get_weights()[0] ** 2).sum() + 0.1 * np.abs(encoder.predict(images, verbose=0)[1]).sum() / 6
+    )
+    for epoch in range(2):
+        terms = logs["reconstruction"][epoch] + logs["kl"][epoch]
+        np.testing.assert_allclose(logs["loss"][epoch] - terms, penalty, rtol=1e-3)
+
+
+def test_kl_warm_up_follows_the_step_counter():
+    vae = small_vae(kl_warmup_steps=4, beta=2.0)
+    vae.compile(keras.optimizers.SGD(0.0))
+    data = batch(4)
+    logs = vae.fit(data, batch_size=4, epochs=6, verbose=0).history
+    weights = (np.array(logs["loss"]) - logs["reconstruction"]) / logs["kl"]
+    np.testing.assert_allclose(weights, [0, 0.5, 1, 1.5, 2, 2], atol=1e-4)
+    results = vae.evaluate(data, return_dict=True, verbose=0)
+    np.testing.assert_allclose(results["loss"], results["reconstruction"] + 2 * results["kl"], rtol=1e-5)
+
+
+def _with_batch_norm(precision: str) -> VAE:
+    keras.config.set_dtype_policy(precision)
+    try:
+        image = keras.Input((4, 4, 1))
+        x = keras.layers.Flatten()(keras.layers.BatchNormalization()(image))
+        encoder = keras.Model(image, [keras.layers.Dense(2)(x), keras.layers.Dense(2)(x)])
+        decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(16), keras.layers.Reshape((4, 4, 1))])
+        vae = VAE(encoder, decoder, likelihood="gaussian", max_skipped_steps=3)
+        vae.compile("adam")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    return vae
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_a_poisoned_batch_changes_nothing_and_is_counted(precision):
+    vae = _with_batch_norm(precision)
+    good = batch(8, (4, 4, 1))["image"]
+    vae.fit(good, batch_size=4, epochs=2, verbose=0)
+    before = variables(vae)
+    poisoned = good.copy()
+    poisoned[:4, 0, 0, 0] = np.nan
+    logs = vae.fit(poisoned[:4], batch_size=4, verbose=0).history
+    after = variables(vae)
+    assert logs["skipped_steps"] == [1]
+    assert logs["loss"] == [0]  # the mean over no image
+    changed = [number for number, pair in enumerate(zip(before, after, strict=True)) if not np.array_equal(*pair)]
+    # float16's loss scale must see the overflow; nothing else moves
+    names = [v.path for v in [*vae.trainable_variables, *vae.non_trainable_variables, *vae.optimizer.variables]]
+    assert all("scale" in names[number] or "step_counter" in names[number] for number in changed), names
+    assert bool(changed) == (precision == "mixed_float16")
+    logs = vae.fit(poisoned, batch_size=4, verbose=0, shuffle=False).history
+    assert logs["skipped_steps"] == [1]
+    assert np.isfinite(logs["loss"][0])
+    assert any(not np.array_equal(*pair) for pair in zip(before, variables(vae), strict=True))
+
+
+def test_many_skipped_steps_in_a_row_stop_the_training():
+    from keras_ae import NotFiniteError
+
+    vae = _with_batch_norm("float32")
+    images = batch(20, (4, 4, 1))["image"]
+    images[8:] = np.nan
+    with pytest.raises(NotFiniteError, match="3 steps in a row"):
+        vae.fit(images, batch_size=4, shuffle=False, verbose=0)
+
+
+def test_optimizer_features_keep_working():
+    vae = small_vae()
+    schedule = keras.optimizers.schedules.CosineDecay(1e-2, 10)
+    vae.compile(keras.optimizers.Adam(schedule, gradient_accumulation_steps=2, use_ema=True, global_clipnorm=1.0))
+    start = vae.get_weights()
+    data = batch(4)
+    vae.fit(data, batch_size=4, verbose=0)
+    assert all(np.array_equal(*pair) for pair in zip(start, vae.get_weights(), strict=True))  # accumulated, not applied
+    vae.fit(data, batch_size=4, verbose=0)
+    assert not all(np.array_equal(*pair) for pair in zip(start, vae.get_weights(), strict=True))
+
+
+def test_a_saved_compile_state_decides_about_jit_anew(tmp_path):
+    vae = small_vae()
+    vae.compile("adam", jit_compile=keras.backend.backend() != "jax")
+    vae.optimizer.build(vae.trainable_variables)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    assert loaded.compiled
+    assert loaded.jit_compile == (keras.backend.backend() == "jax")
+
+
+def test_wrong_arguments_name_what_is_accepted():
+    with pytest.raises(InputError, match="none, decoder, both"):
+        conv_vae((8, 8, 3), conditioning="encoder", class_names=CLASSES)
+    with pytest.raises(InputError, match="needs classes"):
+        conv_vae((8, 8, 3), conditioning="both")
+    with pytest.raises(InputError, match="below 0"):
+        small_vae(beta=-1)
+    with pytest.raises(InputError, match="1 or more"):
+        conv_vae((0, 8, 3))
+    with pytest.raises(InputError, match="brings its loss"):
+        small_vae().compile("adam", loss="mse")
+    with pytest.raises(InputError, match="no 'label'"):
+        small_vae().loss_terms(batch()["image"])

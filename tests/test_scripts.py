@@ -1,0 +1,173 @@
+"""The real scripts: each for a few steps, and each mistake of a user one line and exit code 2."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import pytest
+from PIL import Image
+
+TRAIN = Path(__file__).parent.parent / "train"
+BACKEND = keras.backend.backend()
+
+
+@pytest.fixture
+def script(monkeypatch, capsys, tmp_path):
+    """Runs a script in this process, in an empty folder: `script("vae", ...)` -> exit code, stdout, stderr."""
+    monkeypatch.syspath_prepend(TRAIN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("warnings.showwarning", None)  # the scripts set it
+    monkeypatch.setattr(importlib.import_module("_cli"), "forget_tensorflow", lambda backend: None)
+
+    def run(name: str, *arguments) -> tuple[int, str, str]:
+        cli, module = importlib.import_module("_cli"), importlib.import_module(name)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.run(module.main)
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def smoke(script, run_dir, *arguments):
+    return script("vae", "--backend", BACKEND, "--smoke", "--run-dir", run_dir, *arguments)
+
+
+@pytest.mark.parametrize("name", ["vae", "sample", "evaluate"])
+def test_help_imports_no_framework_and_names_all_there_is(name):
+    code = f"import sys; sys.argv = ['{name}.py', '--help']; sys.path.insert(0, r'{TRAIN}'); import {name}\n"
+    code += f"try: {name}.main()\nexcept SystemExit: pass\nassert not {{'keras', 'numpy'}} & sys.modules.keys()"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "--backend {tensorflow,jax,torch}" in printed
+    if name == "vae":
+        from keras_ae.models import CONDITIONINGS
+        from keras_ae.objectives import LIKELIHOODS
+
+        for word in (*LIKELIHOODS, *CONDITIONINGS):
+            assert word in printed
+
+
+def test_train_sample_evaluate(script, tmp_path):
+    code, out, err = smoke(script, "run")
+    assert code == 0, err
+    assert "80 test images" in out
+    assert f"next: python train/sample.py {Path('run/model.keras')} --backend {BACKEND}" in out
+    written = {path.name for path in (tmp_path / "run").iterdir()}
+    pictures = {"epoch_001_reconstructions.png", "epoch_001_samples.png", "losses.png"}
+    assert written == {"config.json", "history.csv", "checkpoint.npz", "model.keras"} | pictures
+
+    assert script("sample", "run/model.keras", "--backend", BACKEND, "--labels", "star,2", "--count", "6")[0] == 0
+    with Image.open("model-samples.png") as picture:
+        assert 2 * 64 < picture.height < 3 * 64
+        assert 3 * 64 < picture.width < 5 * 64
+    for kind in ("reconstructions", "interpolations", "traversals"):
+        code, out, err = script("sample", "run/model.keras", "--backend", BACKEND, "--kind", kind, "--limit", "80")
+        assert code == 0, err
+        assert out == f"written: model-{kind}.png\n"
+    assert script("sample", "run/model.keras", "--backend", BACKEND, "--separate", "--count", "3")[0] == 0
+    assert [Image.open(file).size for file in sorted(Path("model-samples").iterdir())] == [(32, 32)] * 3
+
+    code, out, err = script("evaluate", "run/model.keras", "--backend", BACKEND, "--json", "--limit", "80")
+    assert code == 0, err
+    results = json.loads(out)
+    assert (results["split"], results["images"]) == ("test", 80)
+    assert {"elbo", "reconstruction", "kl", "mse", "psnr", "active_units"} <= results.keys()
+    code, table, _ = script("evaluate", "run/model.keras", "--backend", BACKEND, "--limit", "80")
+    assert code == 0
+    assert "80 test images of shapes" in table
+
+    for name, extra in (("vae", ["--resume", "run"]), ("vae", ["--smoke", "--run-dir", "run"])):
+        code, _, err = script(name, *extra, *([] if "--resume" in extra else ["--backend", BACKEND]))
+        assert code == 2
+        assert "exists already" in err
+
+
+def test_an_unconditional_model_of_own_images(script, tmp_path):
+    (tmp_path / "own").mkdir()
+    for number in range(8):
+        Image.new("RGB", (20, 16), (30 * number, 99, 0)).save(tmp_path / "own" / f"{number}.png")
+    (tmp_path / "own" / "notes.txt").write_text("no image")
+    code, out, err = smoke(script, "run", "--dataset", "own", "--image-size", "9x12", "--output", "own.keras")
+    assert code == 0, err
+    assert "of 9x12x3" in out
+    assert "notes.txt" in err
+    assert script("sample", "own.keras", "--backend", BACKEND, "--count", "5")[0] == 0
+    code, _, err = script("sample", "own.keras", "--backend", BACKEND, "--labels", "cat")
+    assert (code, err) == (2, "sample.py: error: this model is not conditional: leave out --labels\n")
+
+
+MISTAKES = [
+    (["vae", "--backend", "theano"], "invalid choice: 'theano'"),
+    (["vae", "--image-size", "0"], "'0' is no image size"),
+    (["vae", "--epochs", "0"], "0 is below 1"),
+    (["vae", "--learning-rate", "-1"], "-1 is not a number from 0 up"),
+    (["vae", "--likelihood", "poisson", "--limit", "20"], "known are squared_error, bernoulli"),
+    (["vae", "--conditioning", "all", "--limit", "20"], "known are none, decoder, both"),
+    (["vae", "--resume", "nowhere"], "give the folder of a run"),
+    (["vae", "--resume", "nowhere", "--epochs", "3"], "leave out epochs"),
+    (["sample", "nowhere.keras"], "there is no file nowhere.keras"),
+    (["evaluate", "text.keras"], "no .keras file, or a truncated one"),
+    (["vae", "--dataset", "text.keras"], "is a file; give the folder"),
+    (["vae", "--output", "text.keras", "--limit", "20"], "text.keras exists already"),
+    (["vae", "--run-dir", "text.keras/run", "--limit", "20"], "cannot write text.keras/run"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_a_mistake_is_one_line_and_loses_nothing(script, tmp_path, arguments, message):
+    (tmp_path / "text.keras").write_text("text")
+    name, *flags = arguments
+    if not {"--backend", "--resume"} & set(flags):
+        flags += ["--backend", BACKEND]
+    code, _, err = script(name, *flags)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert (tmp_path / "text.keras").read_text() == "text"
+
+
+def test_a_backend_that_is_not_installed_is_named(script, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == "jax" else real(name, *rest))
+    code, _, err = script("vae", "--backend", "jax")
+    assert code == 2
+    assert "the backend jax is not installed; installed are tensorflow, torch" in err
+
+
+def test_ctrl_c_keeps_what_finished_and_resume_goes_on(script, tmp_path):
+    run = tmp_path / "run"
+    flags = ["--backend", BACKEND, "--limit", "80", "--batch-size", "8", "--epochs", "500", "--run-dir", str(run)]
+    flags += ["--width", "4", "--grid-every", "500"]
+    process = subprocess.Popen(
+        [sys.executable, str(TRAIN / "vae.py"), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TQDM_DISABLE": "1"},
+    )
+    deadline = time.time() + 240
+    while not (run / "history.csv").exists() and time.time() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert f"go on with: python train/vae.py --resume {run}" in err
+    assert "Traceback" not in err
+    finished = len((run / "history.csv").read_text().splitlines()) - 1
+    assert finished >= 1
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "epochs": finished + 1}))
+    code, _, err = script("vae", "--resume", run)
+    assert code == 0, err
+    assert len((run / "history.csv").read_text().splitlines()) == finished + 2
