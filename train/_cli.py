@@ -93,6 +93,7 @@ def set_environment(parser: Parser, backend: str) -> None:
     if backend == "tensorflow":
         _import_quietly(backend)
     warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+    warnings.simplefilter("ignore", DeprecationWarning)
     warnings.filterwarnings("ignore", message="`shuffle=True` was passed")  # fit says so of every shuffled stream
 
 

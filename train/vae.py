@@ -26,6 +26,7 @@ def parser() -> _cli.Parser:
         "--width", type=_cli.positive, default=32, help="size of the networks: a quarter of their last level's features"
     )
     add("--conditioning", default="decoder", help="who sees the label: none, decoder or both (none without classes)")
+    add("--flip", action="store_true", help="mirror half of the training images left to right, others each epoch")
     add_objective = parser.add_argument_group("objective").add_argument
     add_objective(
         "--likelihood",
@@ -87,7 +88,7 @@ def main() -> None:
     )
     try:
         vae.fit(
-            data.training_batches(dataset.train, args.batch_size, seed=args.seed, epoch=len(history)),
+            data.training_batches(dataset.train, args.batch_size, seed=args.seed, epoch=len(history), flip=args.flip),
             steps_per_epoch=steps,
             epochs=args.epochs,
             initial_epoch=len(history),

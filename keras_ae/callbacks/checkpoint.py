@@ -2,6 +2,7 @@
 
 import csv
 import json
+import zipfile
 from pathlib import Path
 
 import keras
@@ -50,7 +51,7 @@ def restore(model: keras.Model, folder: Path) -> list[dict]:
         with np.load(path) as saved:
             values = dict(saved)
         history = json.loads(str(values.pop("history")))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}); delete it to start the run anew") from error
     expected = {name: np.shape(value) for name, value in _variables(model).items()}
     if {name: value.shape for name, value in values.items()} != expected:

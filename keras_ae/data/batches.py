@@ -14,15 +14,17 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
     return max(1, len(split) // batch_size)
 
 
-def training_batches(split: Split, batch_size: int, *, seed: int = 0, epoch: int = 0):
+def training_batches(split: Split, batch_size: int, *, seed: int = 0, epoch: int = 0, flip: bool = False):
     """An endless stream of shuffled batches, from the start of `epoch` on.
 
     The order of each epoch is a permutation derived from (seed, epoch) alone, so that a run that
     was stopped after any epoch goes on exactly. Give `fit` the number of steps, too:
 
         vae.fit(training_batches(split, 128), steps_per_epoch=steps_per_epoch(split, 128), epochs=10)
+
+    With `flip`, half of the images, other ones in each epoch, are mirrored left to right.
     """
-    return backends.feed(Stream(split, batch_size, seed, epoch))
+    return backends.feed(Stream(split, batch_size, seed, epoch, flip))
 
 
 def evaluation_batches(split: Split, batch_size: int = 128):
@@ -33,14 +35,15 @@ def evaluation_batches(split: Split, batch_size: int = 128):
 class Stream(keras.utils.PyDataset):
     """Batch number i of training, in any epoch, by i alone."""
 
-    def __init__(self, split: Split, batch_size: int, seed: int, epoch: int):
+    def __init__(self, split: Split, batch_size: int, seed: int, epoch: int, flip: bool):
         super().__init__()
         self.split = split
+        self.flip = flip
         self.seed = seed
         self.batch_size = min(batch_size, len(split))
         self.steps = steps_per_epoch(split, batch_size)
         self.first_epoch = epoch
-        self._order = (None, None)
+        self._drawn = (None, None, None)
 
     @property
     def num_batches(self) -> None:
@@ -48,16 +51,24 @@ class Stream(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         epoch, step = divmod(index, self.steps)
-        order = self._permutation(self.first_epoch + epoch)
-        return self.split.batch(np.sort(order[step * self.batch_size : (step + 1) * self.batch_size]))
+        order, mirrored = self._draw(self.first_epoch + epoch)
+        places = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
+        batch = self.split.batch(places)
+        if self.flip:
+            chosen = mirrored[places]
+            batch["image"][chosen] = batch["image"][chosen, :, ::-1]
+        return batch
 
     def __iter__(self):
         return (self[index] for index in itertools.count())
 
-    def _permutation(self, epoch: int) -> np.ndarray:
-        if self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.split)))
-        return self._order[1]
+    def _draw(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The epoch's permutation, and which images it mirrors."""
+        if self._drawn[0] != epoch:
+            random = np.random.default_rng([self.seed, epoch])
+            count = len(self.split)
+            self._drawn = (epoch, random.permutation(count), random.random(count) < 0.5)
+        return self._drawn[1:]
 
 
 class Pass(keras.utils.PyDataset):

@@ -80,7 +80,7 @@ def open_or_build(source: Source, cache_dir: Path | str | None = None) -> tuple[
     Raises:
         InputError: the cache folder cannot be written.
     """
-    key = {"format": FORMAT, **source.key()}
+    key = json.loads(json.dumps({"format": FORMAT, **source.key()}))  # as it comes back from the file
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = Path(cache_dir or default_cache_dir()).expanduser() / f"{source.name}-{digest}"
     try:
@@ -89,10 +89,8 @@ def open_or_build(source: Source, cache_dir: Path | str | None = None) -> tuple[
         pass  # not there, or damaged in any way: made anew
     try:
         _build(source, key, folder)
-    except PermissionError as error:
-        raise InputError(
-            f"cannot write the cache folder {folder.parent} ({error.strerror}); choose another with --cache-dir"
-        ) from error
+    except OSError as error:
+        raise InputError(f"cannot fill the cache {folder.parent} ({error}); choose another with --cache-dir") from error
     return _open(folder, key)
 
 

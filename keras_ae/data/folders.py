@@ -45,7 +45,7 @@ class ImageFolder:
                 skipped.append(f"{file.name} (not {', '.join(sorted(SUFFIXES))})")
         if skipped:
             names = "; ".join(skipped[:10]) + (f"; and {len(skipped) - 10} more" if len(skipped) > 10 else "")
-            warnings.warn(f"{len(skipped)} of {len(files)} files in {self.path} skipped: {names}", stacklevel=2)
+            warnings.warn(f"{len(skipped)} files in {self.path} skipped: {names}", stacklevel=2)
         if len(readable) < 3:
             raise InputError(
                 f"{self.path} has {len(readable)} readable images ({', '.join(sorted(SUFFIXES))}); "

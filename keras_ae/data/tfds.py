@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
@@ -91,8 +93,11 @@ class TensorflowDataset:
                 f"unknown data set '{self.name}'; known are shapes, a folder of images, cifar10, stl10, mnist, "
                 "fashion_mnist and every image-classification set of tensorflow-datasets"
             ) from error
-        print(f"{where}: downloading {builder.info.download_size}", flush=True)
+        size = sum(info.size or 0 for info in builder.url_infos.values())
+        print(f"{where}: downloading {size / 1e6:,.0f} MB", flush=True)
         try:
+            for url in builder.url_infos:  # TFDS alone would try for minutes without a network
+                socket.create_connection((urlsplit(url).hostname, 443), timeout=10).close()
             builder.download_and_prepare()
         except Exception as error:  # what a downloader meets is open-ended: no network, no space, a moved file
             reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__

@@ -93,7 +93,7 @@ class Generation:
         if labels is None:
             raise InputError(f"this model is conditional: give labels, of {known}")
         ids = []
-        for label in np.atleast_1d(np.asarray(labels)).tolist():
+        for label in labels if isinstance(labels, list) else np.atleast_1d(labels).tolist():
             if isinstance(label, str) and label in self.class_names:
                 label = self.class_names.index(label)
             if not isinstance(label, int) or not 0 <= label < len(self.class_names):

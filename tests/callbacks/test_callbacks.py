@@ -11,7 +11,7 @@ from tests.helpers import batch, small_vae, variables
 
 @pytest.fixture
 def split(tmp_path):
-    return data.load("shapes", cache_dir=tmp_path, limit=40, image_size=(8, 8)).train
+    return data.load("shapes", cache_dir=tmp_path, limit=80, image_size=(8, 8)).train
 
 
 def train(split, folder, epochs, stop_after=None):
@@ -22,7 +22,7 @@ def train(split, folder, epochs, stop_after=None):
     history = callbacks.restore(vae, folder)
     vae.fit(
         data.training_batches(_three_classes(split), 8, seed=2, epoch=len(history)),
-        steps_per_epoch=4,
+        steps_per_epoch=data.steps_per_epoch(_three_classes(split), 8),
         epochs=stop_after or epochs,
         initial_epoch=len(history),
         validation_data=data.evaluation_batches(_three_classes(split), 16),
