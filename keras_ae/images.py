@@ -60,6 +60,9 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, titl
 
 def animation(pictures: list[Path], path: Path, milliseconds: int = 400) -> None:
     """Shows PNGs of equal size one after the other, as a GIF or WebP by the ending of `path`; the last one stays."""
-    frames = [Image.open(picture) for picture in pictures]
+    frames = []
+    for picture in pictures:
+        with Image.open(picture) as frame:
+            frames.append(frame.copy())
     durations = [milliseconds] * (len(frames) - 1) + [4 * milliseconds]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)

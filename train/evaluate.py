@@ -4,6 +4,7 @@ python train/evaluate.py saved_models/vae_shapes.keras
 """
 
 import json
+import math
 from pathlib import Path
 
 import _cli
@@ -21,6 +22,7 @@ def main() -> None:
     if args.smoke:
         args.limit = args.limit or 20
     _cli.set_environment(parse, args.backend)
+    import keras_ae
     from keras_ae import data, load_model, read_metadata
 
     model = load_model(args.file)
@@ -28,6 +30,8 @@ def main() -> None:
     split = dataset.splits[args.split]
     results = model.evaluate(data.evaluation_batches(split), return_dict=True, verbose=0)
     results = {name: float(value) for name, value in results.items()}
+    if not isinstance(model.likelihood, keras_ae.objectives.LIKELIHOODS["bernoulli"]):  # which is no density
+        results["bits_per_dimension"] = 8 - results["elbo"] / (math.prod(model.image_shape) * math.log(2))
     if args.json:
         about = {"file": str(args.file), "dataset": dataset.name, "split": args.split, "images": len(split)}
         print(json.dumps({**about, **results}))

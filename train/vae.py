@@ -76,6 +76,8 @@ def main() -> None:
     run_dir = args.resume or new_run_dir(args)
     output = args.output or run_dir / "model.keras"
     if output.exists():
+        if args.resume:
+            raise InputError(f"{run_dir} is finished, {output} exists already; sample from it, or start a new run")
         raise InputError(f"{output} exists already; choose another place with --output")
     history = callbacks.restore(vae, run_dir)
     progress = callbacks.Progress()

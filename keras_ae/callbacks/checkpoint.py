@@ -48,7 +48,7 @@ def restore(model: keras.Model, folder: Path) -> list[dict]:
         return []
     model.optimizer.build(model.trainable_variables)
     try:
-        with np.load(path) as saved:
+        with open(path, "rb") as file, np.load(file) as saved:
             values = dict(saved)
         history = json.loads(str(values.pop("history")))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

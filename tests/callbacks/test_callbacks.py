@@ -75,7 +75,8 @@ def test_pictures_are_written_each_epoch_and_animated(tmp_path, conditioning):
     assert names == {"losses.png", *(f"{kind}.webp" for kind in kinds)} | {
         f"epoch_00{epoch}_{kind}.png" for epoch in (2, 3) for kind in kinds
     }
-    assert Image.open(tmp_path / "samples.webp").n_frames == 2
+    with Image.open(tmp_path / "samples.webp") as picture:
+        assert picture.n_frames == 2
     rows = 8 if conditioning == "none" else 3
     with Image.open(tmp_path / "epoch_003_samples.png") as picture:
         assert rows * 64 < picture.height < (rows + 1) * 64 + 40
