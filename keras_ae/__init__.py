@@ -6,6 +6,7 @@ Importing this package registers its classes, so that its `.keras` files load.
 from keras_ae import callbacks, data
 from keras_ae.errors import InputError, NotFiniteError
 from keras_ae.models import VAE, build_decoder, build_encoder, conv_vae
+from keras_ae.optimizers import Muon
 from keras_ae.saving import load_model, read_metadata, save_model
 
 __version__ = "0.1.0"
@@ -13,6 +14,7 @@ __version__ = "0.1.0"
 __all__ = [
     "VAE",
     "InputError",
+    "Muon",
     "NotFiniteError",
     "build_decoder",
     "build_encoder",

@@ -13,12 +13,12 @@ SIDE = 64  # small images are enlarged by a whole factor until the shorter side 
 
 def to_picture(image: np.ndarray) -> Image.Image:
     """One image (height, width, 1 or 3), float in [0, 1], as an RGB picture."""
-    pixels = np.rint(np.clip(image, 0, 1) * 255).astype("uint8")
+    pixels = np.rint(np.clip(np.nan_to_num(image, nan=1.0), 0, 1) * 255).astype("uint8")
     return Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())
 
 
 def grid(rows: np.ndarray, labels: list[str] | None = None, title: str | None = None) -> Image.Image:
-    """One picture of `rows` (rows, columns, height, width, channels), float in [0, 1].
+    """One picture of `rows` (rows, columns, height, width, channels), float in [0, 1]; NaN stays white.
 
     Args:
         labels: a word for each row, written at its left.
@@ -54,7 +54,7 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, titl
     for start in range(0, count, band):
         for images in (originals, reconstructions):
             part = images[start : start + band]
-            rows.append(np.concatenate([part, np.ones((band - len(part), *part.shape[1:]))]))
+            rows.append(np.concatenate([part, np.full((band - len(part), *part.shape[1:]), np.nan)]))
     return grid(np.stack(rows), ["original", "decoded"] * (len(rows) // 2), title)
 
 

@@ -13,13 +13,16 @@ METADATA = "keras_ae.json"  # a member of the .keras archive, beside Keras's own
 
 
 def save_model(model: keras.Model, path: Path | str, metadata: dict | None = None) -> Path:
-    """Writes the model without its optimizer, and `metadata` (JSON) inside the file.
+    """Writes the model in float32, without its optimizer, and `metadata` (JSON) inside the file.
 
     The file appears whole or not at all. Ship it, sample from it, or compile it again to train on.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    bare = type(model).from_config(model.get_config())
+    config = json.dumps(model.get_config())
+    for policy in ("mixed_bfloat16", "mixed_float16"):  # how it was trained; the weights are float32
+        config = config.replace(f'"{policy}"', '"float32"')
+    bare = type(model).from_config(json.loads(config))
     bare.set_weights(model.get_weights())
     with atomic(path) as temporary:
         bare.save(temporary)

@@ -44,7 +44,7 @@ def run_layer_or_model(build, inputs, tmp_path, *, fit=None) -> None:
     built = build()
     built(inputs)
     copy = type(built).from_config(built.get_config())
-    assert {**copy.get_config(), "name": ""}.keys() == {**built.get_config(), "name": ""}.keys()
+    assert copy.get_config() == built.get_config()
     if fit:
         built.compile("adam")
         built.fit(verbose=0, **fit)

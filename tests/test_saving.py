@@ -34,6 +34,16 @@ def test_a_loaded_model_evaluates_at_once_as_the_original(tmp_path):
         np.testing.assert_allclose(found[name], value, rtol=1e-5)
 
 
+def test_a_model_trained_in_half_precision_is_saved_in_float32(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        vae = small_vae()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    loaded = keras_ae.load_model(keras_ae.save_model(vae, tmp_path / "vae.keras"))
+    np.testing.assert_allclose(loaded.sample(3, seed=0), small_vae().sample(3, seed=0), atol=1e-6)
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = keras_ae.save_model(small_vae(), tmp_path / "vae.keras", {"number": 1})
 

@@ -75,9 +75,12 @@ def test_train_sample_evaluate(script, tmp_path):
         code, out, err = script("sample", "run/model.keras", "--backend", BACKEND, "--kind", kind, "--limit", "80")
         assert code == 0, err
         assert out == f"written: model-{kind}.png\n"
-    assert script("sample", "run/model.keras", "--backend", BACKEND, "--separate", "--count", "3")[0] == 0
+    assert (
+        script("sample", "run/model.keras", "--backend", BACKEND, "--separate", "--count", "3", "--labels", "0,1,2")[0]
+        == 0
+    )
     assert len(list(Path("model-samples").glob("*.png"))) == 3
-    with Image.open("model-samples/0002.png") as picture:
+    with Image.open("model-samples/002_triangle_000.png") as picture:
         assert picture.size == (32, 32)
 
     code, out, err = script("evaluate", "run/model.keras", "--backend", BACKEND, "--json", "--limit", "80")
@@ -123,7 +126,12 @@ MISTAKES = [
     (["sample", "nowhere.keras"], "there is no file nowhere.keras"),
     (["evaluate", "text.keras"], "no .keras file, or a truncated one"),
     (["vae", "--dataset", "text.keras"], "is a file; give the folder"),
-    (["vae", "--output", "text.keras", "--limit", "20"], "text.keras exists already"),
+    (["vae", "--output", "text.keras"], "text.keras exists already"),
+    (["vae", "--output", "model.h5"], "must end in .keras"),
+    (["vae", "--seed", "-1"], "-1 is not a seed"),
+    (["vae", "--limit", "1"], "at least 2 are needed"),
+    (["sample", "text.keras", "--output", "grid.xyz"], "must end in .png"),
+    (["sample", "text.keras", "--kind", "interpolations", "--count", "1"], "two images or more"),
     (["vae", "--run-dir", "text.keras/run", "--limit", "20"], "cannot write text.keras/run"),
 ]
 

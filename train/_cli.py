@@ -68,6 +68,13 @@ def not_negative(text: str) -> float:
     return number
 
 
+def seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not a seed: a whole number from 0 up")
+    return number
+
+
 def image_size(text: str) -> tuple[int, int]:
     """64 or 45x61: (height, width)."""
     sides = text.lower().split("x")
@@ -78,6 +85,8 @@ def image_size(text: str) -> tuple[int, int]:
 
 def set_environment(parser: Parser, backend: str) -> None:
     """Everything that TensorFlow, JAX and PyTorch read when they are imported."""
+    if backend not in BACKENDS:
+        parser.error(f"unknown backend '{backend}'; known are {', '.join(BACKENDS)}")
     if importlib.util.find_spec(backend) is None:
         installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
         parser.error(f"the backend {backend} is not installed; installed are {', '.join(installed) or 'none'}")
@@ -121,7 +130,7 @@ def run(main) -> None:
         _end("stopped", 130)
     except Exception as error:
         # By name: the class lives in keras_ae, which must not be imported for --help.
-        if type(error).__name__ == "InputError":
+        if isinstance(error, OSError) or type(error).__name__ == "InputError":
             _end(f"error: {error}", 2)
         if type(error).__name__ == "NotFiniteError":
             _end(f"error: {error}", 1)
@@ -145,8 +154,10 @@ def load_dataset(args, model, metadata: dict):
     """The data set named on the command line, or the one the model was trained on, in the model's image size."""
     from keras_ae import InputError, data
 
-    name = args.dataset or metadata["dataset"]
-    same = name == metadata["dataset"]
+    name = args.dataset or metadata.get("dataset")
+    if not name:
+        raise InputError("the file does not say what it was trained on; name a data set with --dataset")
+    same = name == metadata.get("dataset")
     size = metadata["flags"]["image_size"] if same else model.image_shape[:2]
     dataset = data.load(
         name,
@@ -157,8 +168,11 @@ def load_dataset(args, model, metadata: dict):
     )
     if dataset.image_shape != model.image_shape:
         raise InputError(f"the images of {name} are {dataset.image_shape}; the model takes {model.image_shape}")
-    if model.conditioning != "none" and not set(dataset.class_names) <= set(model.class_names):
-        raise InputError(f"the model knows the classes {', '.join(model.class_names)}; {name} has others")
+    if model.conditioning != "none" and dataset.class_names != model.class_names:
+        raise InputError(
+            f"the model knows the classes {', '.join(model.class_names)}; "
+            f"{name} has {', '.join(dataset.class_names) or 'none'}"
+        )
     return dataset
 
 

@@ -21,7 +21,7 @@ def parser() -> _cli.Parser:
     add("--labels", metavar="A,B", help="class names or numbers for the samples, a row each (default: all)")
     add("--count", type=_cli.positive, default=64, help="samples, or images to start from")
     add("--temperature", type=_cli.not_negative, default=1.0, help="spread of the latents of samples")
-    add("--seed", type=int, default=0, help="of the latents; one seed gives the same samples on every backend")
+    add("--seed", type=_cli.seed, default=0, help="of the latents; one seed gives the same samples on every backend")
     _cli.add_data(parser, None)
     add = parser.add_argument_group("files").add_argument
     add("--output", type=Path, metavar="PATH", help="the picture (default: a new name beside you)")
@@ -35,9 +35,15 @@ def main() -> None:
     args = parse.parse_args()
     if args.output and args.output.exists():
         parse.error(f"{args.output} exists already; choose another name with --output")
+    if args.output and not args.separate and args.output.suffix not in (".png", ".webp", ".jpg"):
+        parse.error(f"--output {args.output} must end in .png, .webp or .jpg")
+    if args.kind == "interpolations" and args.count < 2:
+        parse.error("interpolations need two images or more; raise --count")
     if args.smoke:
         args.count, args.limit = 4, args.limit or 20
     _cli.set_environment(parse, args.backend)
+    import numpy as np
+
     from keras_ae import images, load_model, read_metadata
 
     model = load_model(args.file)
@@ -50,8 +56,10 @@ def main() -> None:
     output = args.output or free_name(Path(f"{args.file.stem}-{args.kind}" + ("" if args.separate else ".png")))
     if args.separate:
         output.mkdir(parents=True)
-        for number, image in enumerate(rows.reshape(-1, *model.image_shape)[: args.count]):
-            images.to_picture(image).save(output / f"{number:04d}.png")
+        for y, row in enumerate(rows):
+            for x, image in enumerate(row):
+                if not np.isnan(image).any():  # a place of the grid that is not filled
+                    images.to_picture(image).save(output / f"{y:03d}_{names[y] if names else 'image'}_{x:03d}.png")
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
         images.grid(rows, names).save(output)
@@ -70,7 +78,7 @@ def samples(args, model):
         found = model.sample(args.count, temperature=args.temperature, seed=args.seed)
         return in_rows(found), None
     labels = args.labels.split(",") if args.labels else model.class_names
-    labels = [int(label) if label.isdigit() else label for label in labels]
+    labels = [int(label) if label not in model.class_names and label.isdigit() else label for label in labels]
     names = [model.class_names[label] for label in model.label_ids(labels, len(labels))]
     columns = math.ceil(args.count / len(names))
     found = model.sample(columns * len(names), np.repeat(names, columns), args.temperature, args.seed)
@@ -100,13 +108,13 @@ FROM_IMAGES = {"reconstructions": reconstructions, "interpolations": interpolati
 
 
 def in_rows(images):
-    """(n, ...) -> (rows, COLUMNS, ...), filled up with white."""
+    """(n, ...) -> (rows, COLUMNS, ...), filled up with NaN, which a grid leaves white."""
     import numpy as np
 
     columns = min(COLUMNS, len(images))
     rows = math.ceil(len(images) / columns)
-    white = np.ones((rows * columns - len(images), *images.shape[1:]), "float32")
-    return np.concatenate([images, white]).reshape(rows, columns, *images.shape[1:])
+    empty = np.full((rows * columns - len(images), *images.shape[1:]), np.nan, "float32")
+    return np.concatenate([images, empty]).reshape(rows, columns, *images.shape[1:])
 
 
 def free_name(path: Path) -> Path:

@@ -28,7 +28,7 @@ def train_step(model, data):
     with tf.GradientTape() as tape:
         loss, vectors, z_mean = model.loss_terms(x, sample_weight, training=True)
         scaled_loss = optimizer.scale_loss(loss)
-    gradients = tape.gradient(scaled_loss, variables)
+    gradients = [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(scaled_loss, variables)]
     finite = tf.reduce_all(
         [tf.math.is_finite(loss), *(tf.reduce_all(tf.math.is_finite(g)) for g in gradients if g is not None)]
     )

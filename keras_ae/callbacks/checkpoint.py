@@ -63,8 +63,9 @@ def restore(model: keras.Model, folder: Path) -> list[dict]:
 
 def write_history(path: Path, history: list[dict]) -> None:
     """The rows as CSV, one per epoch."""
+    columns = list(dict.fromkeys(name for row in history for name in row))  # not every epoch need be validated
     with atomic(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[-1]))
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(history)
 

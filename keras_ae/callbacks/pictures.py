@@ -10,13 +10,14 @@ from keras_ae.files import atomic
 
 COUNT = 16
 COLUMNS = 8
+ROWS = 16  # of classes: more make a picture that no format holds
 
 
 class ImageGrids(keras.callbacks.Callback):
     """Writes `epoch_NNN_reconstructions.png` and `epoch_NNN_samples.png`, and at the end animations of both.
 
     Inputs and latents are fixed at the start, so that epochs compare. A conditional model's samples
-    have one row per class and the same latents in each.
+    have one row per class (the first 16) and the same latents in each.
 
     Args:
         folder: of the run.
@@ -48,21 +49,22 @@ class ImageGrids(keras.callbacks.Callback):
         decoded = self.model.reconstruct(self.images, labels)
         pictures = {
             "reconstructions": images.reconstruction_grid(self.images, decoded, f"epoch {epoch}"),
-            "samples": sample_grid(self.model, COLUMNS, self.seed, title=f"epoch {epoch}"),
+            "samples": sample_grid(self.model, self.seed, f"epoch {epoch}"),
         }
         for kind, picture in pictures.items():
             with atomic(self.folder / f"epoch_{epoch:03d}_{kind}.png") as path:
                 picture.save(path)
 
 
-def sample_grid(model, columns: int, seed: int | None, *, labels=None, temperature: float = 1.0, title=None):
-    """Samples as a picture: a row for each of `labels` (all classes) with the same latents, or a square of
-    `columns` rows where the model is not conditional."""
-    z = np.random.default_rng(seed).standard_normal((columns, model.latent_dim), dtype="float32") * temperature
+def sample_grid(model, seed: int, title: str | None = None):
+    """Samples as a picture: a row for each of the first classes, all with the same latents, or a square of
+    different ones where the model is not conditional."""
+    columns = COLUMNS
     if model.conditioning == "none":
-        samples = model.sample(columns * columns, temperature=temperature, seed=seed)
+        samples = model.sample(columns * columns, seed=seed)
         return images.grid(samples.reshape(columns, columns, *model.image_shape), title=title)
-    names = labels or model.class_names
+    z = np.random.default_rng(seed).standard_normal((columns, model.latent_dim), dtype="float32")
+    names = model.class_names[:ROWS]
     rows = model.decode(np.tile(z, (len(names), 1)), np.repeat(model.label_ids(names, len(names)), columns))
     return images.grid(rows.reshape(len(names), columns, *model.image_shape), names, title)
 

@@ -14,7 +14,8 @@ class Progress(keras.callbacks.Callback):
 
     shown = ("loss", "reconstruction", "kl", "mse")
 
-    def on_train_begin(self, logs=None):
+    def __init__(self):
+        super().__init__()
         self.bar = None
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -87,13 +87,17 @@ def load(
         for split in ("train", "test")
     )
     count = len(train["labels"])
-    order = np.random.default_rng(VALIDATION_SEED).permutation(count)
-    held_out = max(1, round(VALIDATION_FRACTION * count))
+    if count < 2:
+        raise InputError(f"{name} has {count} training images; at least 2 are needed, for training and validation")
+    # Decided image by image, so that a limit changes nothing for the images that stay.
+    held_out = np.random.default_rng(VALIDATION_SEED).random(count) < VALIDATION_FRACTION
+    if not held_out.any():
+        held_out[0] = True
     return Dataset(
         name=source.name,
         class_names=class_names,
-        train=Split(train, np.sort(order[held_out:])),
-        validation=Split(train, np.sort(order[:held_out])),
+        train=Split(train, np.flatnonzero(~held_out)),
+        validation=Split(train, np.flatnonzero(held_out)),
         test=Split(test, np.arange(len(test["labels"]))),
     )
 

@@ -44,7 +44,7 @@ class ImageFolder:
             if file.is_file() and file not in files and not file.name.startswith("."):
                 skipped.append(f"{file.name} (not {', '.join(sorted(SUFFIXES))})")
         if skipped:
-            names = "; ".join(skipped[:10]) + (f"; and {len(skipped) - 10} more" if len(skipped) > 10 else "")
+            names = "; ".join(skipped[:100]) + (f"; and {len(skipped) - 100} more" if len(skipped) > 100 else "")
             warnings.warn(f"{len(skipped)} files in {self.path} skipped: {names}", stacklevel=2)
         if len(readable) < 3:
             raise InputError(
@@ -53,16 +53,13 @@ class ImageFolder:
             )
         mode = "L" if all(mode in {"1", "L"} for _, mode, _ in readable) else "RGB"
         size = self.image_size or _common_size(self.path, readable)
-        order = np.random.default_rng(2026).permutation(len(readable))[: self.limit]
+        order = np.random.default_rng(2026).permutation(len(readable))
         tests = max(1, round(TEST_FRACTION * len(order)))
-        for place, index in enumerate(order):
-            file = readable[index][0]
-            label = classes.index(file.parent.name) if classes else 0
-            writer.append(
-                "test" if place < tests else "train",
-                images=_read(file, mode, size)[None],
-                labels=np.array([label], "int32"),
-            )
+        for split, part in (("test", order[:tests]), ("train", order[tests:])):
+            for index in part[: self.limit]:
+                file = readable[index][0]
+                label = classes.index(file.parent.name) if classes else 0
+                writer.append(split, images=_read(file, mode, size)[None], labels=np.array([label], "int32"))
         return classes
 
     def _files(self) -> list[Path]:
@@ -82,6 +79,8 @@ def _readable(files: list[Path]) -> tuple[list[tuple[Path, str, tuple[int, int]]
     for file in files:
         try:
             with Image.open(file) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise ValueError(image.mode)  # more than 8 bits a channel
                 image.load()
                 width, height = ImageOps.exif_transpose(image).size
                 readable.append((file, image.mode, (height, width)))

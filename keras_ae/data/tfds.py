@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 from PIL import Image
@@ -96,7 +97,8 @@ class TensorflowDataset:
         size = sum(info.size or 0 for info in builder.url_infos.values())
         print(f"{where}: downloading {size / 1e6:,.0f} MB", flush=True)
         try:
-            for url in builder.url_infos:  # TFDS alone would try for minutes without a network
+            # TFDS alone would try for minutes without a network; what a proxy reaches cannot be seen from here.
+            for url in [] if getproxies() else builder.url_infos:
                 socket.create_connection((urlsplit(url).hostname, 443), timeout=10).close()
             builder.download_and_prepare()
         except Exception as error:  # what a downloader meets is open-ended: no network, no space, a moved file
@@ -105,7 +107,7 @@ class TensorflowDataset:
 
     def _folder(self) -> Path | None:
         """The newest prepared version, found by looking."""
-        infos = (self.data_dir / self.name).glob("**/dataset_info.json")
+        infos = (self.data_dir / self.name.split(":")[0]).glob("**/dataset_info.json")
         return max((info.parent for info in infos), key=lambda folder: folder.name, default=None)
 
 

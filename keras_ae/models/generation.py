@@ -1,5 +1,7 @@
 """What a trained VAE is used for: arrays in, arrays out."""
 
+from numbers import Integral
+
 import keras
 import numpy as np
 
@@ -94,11 +96,10 @@ class Generation:
             raise InputError(f"this model is conditional: give labels, of {known}")
         ids = []
         for label in labels if isinstance(labels, list) else np.atleast_1d(labels).tolist():
-            if isinstance(label, str) and label in self.class_names:
-                label = self.class_names.index(label)
-            if not isinstance(label, int) or not 0 <= label < len(self.class_names):
+            number = self.class_names.index(label) if label in self.class_names else label
+            if not isinstance(number, Integral) or not 0 <= number < len(self.class_names):
                 raise InputError(f"unknown label '{label}'; known are {known}, or 0 to {len(self.class_names) - 1}")
-            ids.append(label)
+            ids.append(number)
         if len(ids) not in (1, n):
             raise InputError(f"{len(ids)} labels for {n} images; give one for all or one each")
         return np.broadcast_to(np.array(ids, "int32"), (n,)).copy()

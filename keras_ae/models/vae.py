@@ -123,19 +123,20 @@ class VAE(Generation, keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, *, sample_weight=None, callbacks=None, **kwargs):
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [*(callbacks or []), StopOnSkippedSteps(self.max_skipped_steps)]
-        y = sample_weight if y is None else y  # a placeholder: Keras drops the weights of data without targets
-        return super().fit(x, y, sample_weight=sample_weight, callbacks=callbacks, **kwargs)
+            callbacks = [*keras.tree.flatten(callbacks or []), StopOnSkippedSteps(self.max_skipped_steps)]
+        if y is None:  # a placeholder: Keras drops the weights of data without targets
+            y = kwargs.get("sample_weight")
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
-    def evaluate(self, x=None, y=None, *, sample_weight=None, **kwargs):
+    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs):
         # The same noise each time: epochs compare, and training's own stream is not touched.
         self.evaluation_noise.state.assign(self._evaluation_start)
         if not self.compiled:
             self.compile()
         y = sample_weight if y is None else y  # as in fit
-        return super().evaluate(x, y, sample_weight=sample_weight, **kwargs)
+        return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
     def train_step(self, *args):
         return backends.train_step(self, *args)

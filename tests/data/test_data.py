@@ -34,7 +34,7 @@ def test_shapes_have_labels_masks_and_known_factors(tmp_path):
     shapes = load("shapes", tmp_path, limit=100)
     assert shapes.image_shape == (32, 32, 3)
     assert shapes.class_names == CLASS_NAMES
-    assert (len(shapes.train), len(shapes.validation), len(shapes.test)) == (95, 5, 100)
+    assert len(shapes.train) + len(shapes.validation) == len(shapes.test) == 100
     arrays = shapes.train.arrays
     assert arrays["masks"].shape == (100, 32, 32, 1)
     assert arrays["factors"].shape == (100, len(FACTORS))
@@ -67,11 +67,13 @@ def test_shapes_draw_any_size(tmp_path):
 
 
 def test_validation_is_a_part_of_train_and_the_splits_share_no_image(tmp_path):
-    shapes = load("shapes", tmp_path, limit=200)
+    shapes = load("shapes", tmp_path, limit=1000)
     train, validation = set(shapes.train.indices), set(shapes.validation.indices)
-    assert len(validation) == 200 * VALIDATION_FRACTION
+    assert 0.6 * VALIDATION_FRACTION < len(validation) / 1000 < 1.4 * VALIDATION_FRACTION
     assert not train & validation
-    assert train | validation == set(range(200))
+    assert train | validation == set(range(1000))
+    # An image stays in its split when the limit changes.
+    assert validation & set(range(300)) == set(load("shapes", tmp_path, limit=300).validation.indices)
 
 
 def test_the_second_opening_reads_and_does_not_build(tmp_path, monkeypatch):

@@ -1,0 +1,34 @@
+import keras
+import numpy as np
+
+from keras_ae import Muon
+
+
+def orthogonalised(matrix: np.ndarray) -> np.ndarray:
+    """Newton-Schulz as published by Jordan et al. 2024, in NumPy."""
+    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    wide = wide / np.linalg.norm(wide)
+    for _ in range(5):
+        gram = wide @ wide.T
+        wide = 3.4445 * wide + (-4.7750 * gram + 2.0315 * gram @ gram) @ wide
+    return wide.T if matrix.shape[0] > matrix.shape[1] else wide
+
+
+def test_kernels_take_muons_update_as_matrices_and_narrow_ones_adamws(random):
+    shapes = [(3, 3, 16, 32), (4, 4, 3, 64), (64,)]
+    gradients = [random.normal(size=shape).astype("float32") for shape in shapes]
+    weights = [keras.Variable(np.zeros(shape, "float32")) for shape in shapes]
+    optimizer = Muon(0.01, weight_decay=0.0, adam_weight_decay=0.0)
+    optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in gradients], weights)
+    kernel, narrow, bias = (keras.ops.convert_to_numpy(weight.value) for weight in weights)
+    expected = -0.01 * 0.2 * np.sqrt(144) * orthogonalised(gradients[0].reshape(144, 32))
+    np.testing.assert_allclose(kernel.reshape(144, 32), expected, atol=1e-5)
+    for found, gradient in ((narrow, gradients[1]), (bias, gradients[2])):  # Adam's first step, epsilon 1e-7
+        expected = -0.01 * gradient / (np.abs(gradient) + 1e-7 / np.sqrt(0.001))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_it_survives_a_config():
+    optimizer = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Muon(0.02, ns_steps=4)))
+    assert isinstance(optimizer, Muon)
+    assert optimizer.ns_steps == 4

@@ -1,0 +1,91 @@
+"""The folder of a run: a new one, or one to go on with; what it keeps."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import _cli
+
+PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume")
+
+
+def check_output(parser: _cli.Parser, args) -> None:
+    """Whatever is wrong with --output is better known before the training."""
+    if args.output is None:
+        return
+    if args.output.suffix != ".keras":
+        parser.error(f"--output {args.output} must end in .keras")
+    if not args.resume and args.output.exists():
+        parser.error(f"{args.output} exists already; choose another place with --output")
+    if not os.access(next(parent for parent in args.output.absolute().parents if parent.exists()), os.W_OK):
+        parser.error(f"cannot write {args.output}; choose another place with --output")
+
+
+def open_run(args, model: str) -> tuple[Path, Path]:
+    """The run's folder and the place of its model; a new folder keeps the flags in `config.json`.
+
+    Raises:
+        InputError: the folder exists or cannot be written, or the run that is to be resumed is finished.
+    """
+    from keras_ae import InputError
+    from keras_ae.files import atomic
+
+    name = Path(args.dataset).name
+    default = Path("runs") / f"{model}-{name}-{args.backend}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run_dir = args.resume or args.run_dir or default
+    output = args.output or run_dir / "model.keras"
+    if args.resume:
+        if output.exists():
+            raise InputError(f"{run_dir} is finished: {output} exists already; sample from it, or start a new run")
+        return run_dir, output
+    if run_dir.exists():
+        raise InputError(f"{run_dir} exists already; choose another with --run-dir, or go on with --resume {run_dir}")
+    try:
+        run_dir.mkdir(parents=True)
+        with atomic(run_dir / "config.json") as path:
+            path.write_text(json.dumps(_flags(args), indent=1))
+    except OSError as error:
+        raise InputError(f"cannot write {run_dir} ({error.strerror}); choose another with --run-dir") from error
+    return run_dir, output
+
+
+def take_flags(parser: _cli.Parser, args) -> None:
+    """Sets the flags kept in the run of --resume; only where the data lies may be said anew."""
+    anew = {"resume", "data_dir", "cache_dir"}
+    given = {name for name, value in vars(args).items() if value != parser.get_default(name)} - anew
+    if given:
+        parser.error(f"--resume goes on with the run's own flags; leave out {', '.join(sorted(given))}")
+    for name, value in _cli.read_json(parser, args.resume / "config.json").items():
+        if name not in anew or getattr(args, name) is None:
+            setattr(args, name, value)
+    args.image_size = tuple(args.image_size) if args.image_size else None
+    args.output = Path(args.output) if args.output else None
+
+
+def metadata(args, dataset, model: str, results: dict) -> dict:
+    """What a user of the saved file needs to know."""
+    import keras
+
+    import keras_ae
+
+    return {
+        "model": model,
+        "dataset": args.dataset,
+        "class_names": dataset.class_names,
+        "image_shape": dataset.image_shape,
+        "likelihood": args.likelihood,
+        "flags": {name: value for name, value in _flags(args).items() if name not in PLACES},
+        "versions": {"keras_ae": keras_ae.__version__, "keras": keras.__version__},
+        "test": results,
+    }
+
+
+def _flags(args) -> dict:
+    """The flags as JSON; paths are absolute, so that a run goes on from any folder."""
+    flags = {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    for name in ("data_dir", "cache_dir"):
+        flags[name] = flags[name] and str(Path(flags[name]).absolute())
+    if Path(args.dataset).is_dir():
+        flags["dataset"] = str(Path(args.dataset).absolute())
+    return flags
