@@ -100,6 +100,7 @@ def test_train_sample_evaluate(script, tmp_path):
         assert "exists already" in err
 
 
+@pytest.mark.filterwarnings("default:.*skipped")
 def test_an_unconditional_model_of_own_images(script, tmp_path):
     (tmp_path / "own").mkdir()
     for number in range(8):
