@@ -7,7 +7,7 @@ from pathlib import Path
 
 import _cli
 
-PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume")
+PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume", "start_from")
 
 
 def check_output(parser: _cli.Parser, args) -> None:
@@ -61,6 +61,20 @@ def take_flags(parser: _cli.Parser, args) -> None:
             setattr(args, name, value)
     args.image_size = tuple(args.image_size) if args.image_size else None
     args.output = Path(args.output) if args.output else None
+
+
+def start_from(model, file: Path) -> None:
+    """Sets the model's weights to those of a saved one.
+
+    Raises:
+        InputError: the file does not load, or its model has other weights.
+    """
+    from keras_ae import InputError, load_model
+
+    saved = load_model(file)
+    if [weight.shape for weight in saved.weights] != [weight.shape for weight in model.weights]:
+        raise InputError(f"{file} holds a model of another shape; give the same image size, latents, width and classes")
+    model.set_weights(saved.get_weights())
 
 
 def metadata(args, dataset, model: str, results: dict) -> dict:

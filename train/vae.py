@@ -44,6 +44,7 @@ def parser() -> _cli.Parser:
     add = parser.add_argument_group("files").add_argument
     add("--run-dir", type=Path, metavar="DIR", help="where the run writes (default: runs/vae-NAME-BACKEND-TIME)")
     add("--output", type=Path, metavar="FILE", help="the trained model (default: model.keras in the run's folder)")
+    add("--start-from", type=Path, metavar="FILE", help="a saved model, to go on training its weights")
     add("--resume", type=Path, metavar="RUN_DIR", help="go on with a stopped run, with the flags kept in it")
     add("--grid-every", type=_cli.positive, default=1, help="epochs between pictures")
     return parser
@@ -71,6 +72,8 @@ def main() -> None:
     _cli.forget_tensorflow(args.backend)
     steps = data.steps_per_epoch(dataset.train, args.batch_size)
     vae = build(args, dataset, steps)
+    if args.start_from:
+        _runs.start_from(vae, args.start_from)
     run_dir, output = _runs.open_run(args, "vae")
     history = callbacks.restore(vae, run_dir)
     progress = callbacks.Progress()

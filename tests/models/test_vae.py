@@ -181,16 +181,27 @@ def test_many_skipped_steps_in_a_row_stop_the_training():
         vae.fit(images, batch_size=4, shuffle=False, verbose=0)
 
 
-def test_optimizer_features_keep_working():
+def test_gradient_accumulation_schedules_and_clipping_keep_working():
     vae = small_vae()
     schedule = keras.optimizers.schedules.CosineDecay(1e-2, 10)
-    vae.compile(keras.optimizers.Adam(schedule, gradient_accumulation_steps=2, use_ema=True, global_clipnorm=1.0))
+    vae.compile(keras.optimizers.Adam(schedule, gradient_accumulation_steps=2, global_clipnorm=1.0))
     start = vae.get_weights()
     data = batch(4)
     vae.fit(data, batch_size=4, verbose=0)
     assert all(np.array_equal(*pair) for pair in zip(start, vae.get_weights(), strict=True))  # accumulated, not applied
     vae.fit(data, batch_size=4, verbose=0)
     assert not all(np.array_equal(*pair) for pair in zip(start, vae.get_weights(), strict=True))
+
+
+def test_a_moving_average_of_the_weights_keeps_working():
+    data, found = batch(4), []
+    for momentum in (None, 1.0):  # an average that never moves leaves the weights where they were
+        vae = small_vae()
+        start = vae.get_weights()
+        vae.compile(keras.optimizers.SGD(0.01, use_ema=bool(momentum), ema_momentum=momentum or 0.5))
+        vae.fit(data, batch_size=2, epochs=2, verbose=0)
+        found.append(max(np.abs(one - other).max() for one, other in zip(start, vae.get_weights(), strict=True)))
+    assert found[0] > 10 * found[1]
 
 
 def test_a_saved_compile_state_decides_about_jit_anew(tmp_path):
