@@ -34,8 +34,8 @@ def parser() -> _cli.Parser:
     add_objective("--kl-warmup", type=_cli.not_negative, default=0.0, help="epochs over which that weight grows from 0")
     add_objective("--free-bits", type=_cli.not_negative, default=0.0, help="nats per latent that cost nothing")
     add = parser.add_argument_group("training").add_argument
-    add("--epochs", type=_cli.positive, default=8, help="passes over the training images")
-    add("--batch-size", type=_cli.positive, default=128, help="images a step")
+    add("--epochs", type=_cli.positive, default=3, help="passes over the training images")
+    add("--batch-size", type=_cli.positive, default=64, help="images a step")
     add("--learning-rate", type=_cli.not_negative, default=3e-3, help="peak, after a warm-up; then cosine decay to 0")
     add("--clip-norm", type=_cli.not_negative, default=0.0, help="bound of the whole gradient's norm; 0: none")
     add("--precision", choices=_cli.PRECISIONS, default="float32", help="of the computation")

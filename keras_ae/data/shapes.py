@@ -14,8 +14,8 @@ CLASS_NAMES = ["circle", "square", "triangle", "star", "heart", "cross"]
 # Columns of the array `factors`: the centre in units of the image's side from its middle, the
 # circumscribed radius in the same unit, the rotation in radians, the hue and the ground's grey in [0, 1].
 FACTORS = ["x", "y", "scale", "rotation", "hue", "background"]
-LOW = np.array([-0.17, -0.17, 0.27, -0.5, 0.0, 0.05])
-HIGH = np.array([0.17, 0.17, 0.38, 0.5, 1.0, 0.45])
+LOW = np.array([-0.1, -0.1, 0.32, -0.25, 0.0, 0.05])
+HIGH = np.array([0.1, 0.1, 0.42, 0.25, 1.0, 0.45])
 COUNTS = {"train": 20_000, "test": 2_000}
 BLOCK = 500
 
