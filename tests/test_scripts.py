@@ -60,6 +60,7 @@ def test_help_imports_no_framework_and_names_all_there_is(name):
 
 def test_train_sample_evaluate(script, tmp_path):
     code, out, err = smoke(script, "run")
+    trained = out
     assert code == 0, err
     assert "80 test images" in out
     assert f"next: python train/sample.py {Path('run/model.keras')} --backend {BACKEND}" in out
@@ -94,6 +95,13 @@ def test_train_sample_evaluate(script, tmp_path):
     assert code == 0
     assert "80 test images of shapes" in table
 
+    code, _, err = smoke(script, "again", "--start-from", "run/model.keras", "--latent-dim", "3")
+    assert code == 2
+    assert "holds a model of another shape" in err
+    code, out, err = smoke(script, "again", "--start-from", "run/model.keras", "--learning-rate", "0")
+    assert code == 0, err
+    assert _loss(out) == pytest.approx(_loss(trained), abs=1e-3)  # no step moved the weights that it started from
+
     for name, extra in (("vae", ["--resume", "run"]), ("vae", ["--smoke", "--run-dir", "run"])):
         code, _, err = script(name, *extra, *([] if "--resume" in extra else ["--backend", BACKEND]))
         assert code == 2
@@ -115,6 +123,11 @@ def test_an_unconditional_model_of_own_images(script, tmp_path):
     assert (code, err) == (2, "sample.py: error: this model is not conditional: leave out --labels\n")
 
 
+def _loss(printed: str) -> float:
+    """The test images' loss in the summary."""
+    return float(next(line.split()[1] for line in printed.splitlines() if line.strip().startswith("loss")))
+
+
 MISTAKES = [
     (["vae", "--backend", "theano"], "invalid choice: 'theano'"),
     (["vae", "--image-size", "0"], "'0' is no image size"),
@@ -123,7 +136,7 @@ MISTAKES = [
     (["vae", "--likelihood", "poisson", "--limit", "20"], "known are squared_error, bernoulli"),
     (["vae", "--conditioning", "all", "--limit", "20"], "known are none, decoder, both"),
     (["vae", "--resume", "nowhere"], "give the folder of a run"),
-    (["vae", "--resume", "nowhere", "--epochs", "3"], "leave out epochs"),
+    (["vae", "--resume", "nowhere", "--epochs", "7"], "leave out epochs"),
     (["sample", "nowhere.keras"], "there is no file nowhere.keras"),
     (["evaluate", "text.keras"], "no .keras file, or a truncated one"),
     (["vae", "--dataset", "text.keras"], "is a file; give the folder"),
