@@ -142,7 +142,10 @@ def _with_batch_norm(precision: str) -> VAE:
         encoder = keras.Model(image, [keras.layers.Dense(2)(x), keras.layers.Dense(2)(x)])
         decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(16), keras.layers.Reshape((4, 4, 1))])
         vae = VAE(encoder, decoder, likelihood="gaussian", max_skipped_steps=3)
-        vae.compile("adam")
+        optimizer = keras.optimizers.Adam()
+        if precision == "mixed_float16":  # a scale at which good steps do not overflow
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=128)
+        vae.compile(optimizer)
     finally:
         keras.config.set_dtype_policy("float32")
     return vae
