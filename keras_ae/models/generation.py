@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_ae.errors import InputError
+from keras_ae.objectives import kl_per_latent
 
 BATCH_SIZE = 128
 
@@ -77,7 +78,7 @@ class Generation:
             The latents' numbers (count,) and images (count, steps, height, width, channels).
         """
         z_mean, z_log_var = self.encode(images, labels)
-        kl = 0.5 * (np.exp(z_log_var) + z_mean**2 - 1 - z_log_var).mean(0)
+        kl = keras.ops.convert_to_numpy(kl_per_latent(*map(keras.ops.convert_to_tensor, (z_mean, z_log_var)))).mean(0)
         latents = np.argsort(-kl)[:count]
         z = np.tile(z_mean[0], (len(latents), steps, 1))
         for row, latent in enumerate(latents):

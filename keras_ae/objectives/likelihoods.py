@@ -59,11 +59,9 @@ class SharedGaussian(Likelihood):
     """A Gaussian of one variance for all pixels (Rybkin et al. 2021, "Simple and effective VAE training with
     calibrated decoders", section 3); `reconstruction` is the exact negative log-density."""
 
-    def _negative_log_density(self, squared_error, size, log_variance):
-        return 0.5 * (squared_error * ops.exp(-log_variance) + size * (log_variance + math.log(2 * math.pi)))
-
     def _terms(self, squared_error, image, log_variance):
-        reconstruction = self._negative_log_density(squared_error, _size(image), log_variance)
+        log_normalizer = _size(image) * (log_variance + math.log(2 * math.pi))
+        reconstruction = 0.5 * (squared_error * ops.exp(-log_variance) + log_normalizer)
         return reconstruction, -reconstruction
 
 
