@@ -13,6 +13,8 @@ import keras
 import pytest
 from PIL import Image
 
+from keras_ae import callbacks
+
 TRAIN = Path(__file__).parent.parent / "train"
 BACKEND = keras.backend.backend()
 
@@ -169,6 +171,17 @@ def test_a_backend_that_is_not_installed_is_named(script, monkeypatch):
     code, _, err = script("vae", "--backend", "jax")
     assert code == 2
     assert "the backend jax is not installed; installed are tensorflow, torch" in err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_training_after_the_step(number, code):
+    with callbacks.StopOnSignal() as stop:
+        stop.on_train_batch_end(0)
+        os.kill(os.getpid(), number)  # nothing is raised here, where a framework might swallow it
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            stop.on_train_batch_end(1)
+    assert 128 + stopped.value.number == code
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_ctrl_c_keeps_what_finished_and_resume_goes_on(script, tmp_path):

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import json
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -126,8 +127,8 @@ def run(main) -> None:
     """Calls `main`; what a user can mend, and an interruption, end in one line."""
     try:
         main()
-    except KeyboardInterrupt:
-        _end("stopped", 130)
+    except KeyboardInterrupt as stopped:
+        _end("stopped", 128 + getattr(stopped, "number", signal.SIGINT))
     except Exception as error:
         # By name: the class lives in keras_ae, which must not be imported for --help.
         if isinstance(error, OSError) or type(error).__name__ == "InputError":

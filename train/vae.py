@@ -85,20 +85,24 @@ def main() -> None:
         flush=True,
     )
     try:
-        vae.fit(
-            data.training_batches(dataset.train, args.batch_size, seed=args.seed, epoch=len(history), flip=args.flip),
-            steps_per_epoch=steps,
-            epochs=args.epochs,
-            initial_epoch=len(history),
-            validation_data=data.evaluation_batches(dataset.validation),
-            verbose=0,
-            callbacks=[
-                callbacks.Checkpoint(run_dir, history),
-                callbacks.ImageGrids(run_dir, dataset.validation.batch(slice(0, 16)), args.grid_every, args.seed),
-                callbacks.LossCurves(run_dir, history),
-                progress,
-            ],
-        )
+        with callbacks.StopOnSignal() as stop:
+            vae.fit(
+                data.training_batches(
+                    dataset.train, args.batch_size, seed=args.seed, epoch=len(history), flip=args.flip
+                ),
+                steps_per_epoch=steps,
+                epochs=args.epochs,
+                initial_epoch=len(history),
+                validation_data=data.evaluation_batches(dataset.validation),
+                verbose=0,
+                callbacks=[
+                    callbacks.Checkpoint(run_dir, history),
+                    callbacks.ImageGrids(run_dir, dataset.validation.batch(slice(0, 16)), args.grid_every, args.seed),
+                    callbacks.LossCurves(run_dir, history),
+                    progress,
+                    stop,
+                ],
+            )
         results = vae.evaluate(data.evaluation_batches(dataset.test), return_dict=True, verbose=0)
         results = {name: float(value) for name, value in results.items()}
         save_model(vae, output, _runs.metadata(args, dataset, "vae", results))

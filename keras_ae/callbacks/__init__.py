@@ -3,5 +3,6 @@
 from keras_ae.callbacks.checkpoint import Checkpoint, restore
 from keras_ae.callbacks.pictures import ImageGrids, LossCurves
 from keras_ae.callbacks.progress import Progress
+from keras_ae.callbacks.signals import StopOnSignal
 
-__all__ = ["Checkpoint", "ImageGrids", "LossCurves", "Progress", "restore"]
+__all__ = ["Checkpoint", "ImageGrids", "LossCurves", "Progress", "StopOnSignal", "restore"]
