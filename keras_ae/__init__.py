@@ -5,9 +5,10 @@ Importing this package registers its classes, so that its `.keras` files load.
 
 from keras_ae import callbacks, data
 from keras_ae.errors import InputError, NotFiniteError
-from keras_ae.models import VAE, build_decoder, build_encoder, conv_vae
+from keras_ae.models import VAE, build_decoder, build_encoder, conv_autoencoder, conv_vae, restore_images
 from keras_ae.optimizers import Muon
 from keras_ae.saving import load_model, read_metadata, save_model
+from keras_ae.tasks import get_task
 
 __version__ = "0.1.0"
 
@@ -19,9 +20,12 @@ __all__ = [
     "build_decoder",
     "build_encoder",
     "callbacks",
+    "conv_autoencoder",
     "conv_vae",
     "data",
+    "get_task",
     "load_model",
     "read_metadata",
+    "restore_images",
     "save_model",
 ]

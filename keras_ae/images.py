@@ -46,16 +46,17 @@ def grid(rows: np.ndarray, labels: list[str] | None = None, title: str | None = 
     return picture
 
 
-def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, title: str | None = None) -> Image.Image:
-    """Originals above their reconstructions, both (n, height, width, channels), in bands of at most 8."""
-    count = len(originals)
+def comparison_grid(rows: dict[str, np.ndarray], title: str | None = None) -> Image.Image:
+    """Named rows of images (n, height, width, channels) one above the other, in bands of at most 8 columns."""
+    count = len(next(iter(rows.values())))
+    channels = max(images.shape[-1] for images in rows.values())
     band = -(-count // -(-count // 8))
-    rows = []
+    bands = []
     for start in range(0, count, band):
-        for images in (originals, reconstructions):
-            part = images[start : start + band]
-            rows.append(np.concatenate([part, np.full((band - len(part), *part.shape[1:]), np.nan)]))
-    return grid(np.stack(rows), ["original", "decoded"] * (len(rows) // 2), title)
+        for images in rows.values():
+            part = np.broadcast_to(images[start : start + band], (*images[start : start + band].shape[:3], channels))
+            bands.append(np.concatenate([part, np.full((band - len(part), *part.shape[1:]), np.nan)]))
+    return grid(np.stack(bands), [*rows] * (len(bands) // len(rows)), title)
 
 
 def animation(pictures: list[Path], path: Path, milliseconds: int = 400) -> None:

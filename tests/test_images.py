@@ -26,7 +26,7 @@ def test_labels_and_title_add_room_and_grey_becomes_rgb():
 
 def test_originals_stand_above_their_reconstructions():
     originals, decoded = np.ones((10, 8, 8, 3)), np.zeros((10, 8, 8, 3))
-    picture = np.asarray(images.reconstruction_grid(originals, decoded))
+    picture = np.asarray(images.comparison_grid({"original": originals, "decoded": decoded}))
     column = picture[:, -70 + 30 - 6 - 64, 0]  # through an image of the last column but one
     assert len(picture) == 4 * 66 + 12
     np.testing.assert_array_equal([column[6 + 66 * row + 30] for row in range(4)], [255, 0, 255, 0])

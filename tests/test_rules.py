@@ -41,6 +41,7 @@ def test_rooms_import_only_what_lies_below():
     allowed = {
         "backends": set(),
         "data": {"backends", "errors"},
+        "tasks": {"data", "errors", "objectives"},
         "layers": {"backends"},
         "objectives": {"backends", "errors"},
         "models": {"backends", "errors", "layers", "objectives"},

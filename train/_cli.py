@@ -55,6 +55,23 @@ def add_data(parser: Parser, dataset: str | None) -> None:
     group.add_argument("--limit", type=positive, metavar="N", help="use only the first N images of each split")
 
 
+def add_conditioning(add, default: str) -> None:
+    add(
+        "--conditioning",
+        default=default,
+        help="who sees the label: none, decoder or both" + (" (none without classes)" if default != "none" else ""),
+    )
+
+
+def add_corruption(add, what: str) -> None:
+    add(
+        "--corruption",
+        metavar="KIND:N",
+        help=f"{what}: gaussian:25/255, salt_and_pepper:0.1, block:8, centre:0.25 (below 1: a share of the side), "
+        "half, pixels:0.5; a range like pixels:0.2-0.8; or several joined by commas, one for each image",
+    )
+
+
 def positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -105,6 +122,7 @@ def set_environment(parser: Parser, backend: str) -> None:
     warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
     warnings.simplefilter("ignore", DeprecationWarning)
     warnings.filterwarnings("ignore", message="`shuffle=True` was passed")  # fit says so of every shuffled stream
+    warnings.filterwarnings("ignore", message="Explicitly requested dtype int64")  # Keras's mean IoU, on JAX
 
 
 def _import_quietly(module: str) -> None:

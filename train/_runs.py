@@ -7,7 +7,7 @@ from pathlib import Path
 
 import _cli
 
-PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume", "start_from")
+PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume", "start_from", "started")
 
 
 def check_output(parser: _cli.Parser, args) -> None:
@@ -88,7 +88,6 @@ def metadata(args, dataset, model: str, results: dict) -> dict:
         "dataset": args.dataset,
         "class_names": dataset.class_names,
         "image_shape": dataset.image_shape,
-        "likelihood": args.likelihood,
         "flags": {name: value for name, value in _flags(args).items() if name not in PLACES},
         "versions": {"keras_ae": keras_ae.__version__, "keras": keras.__version__},
         "test": results,

@@ -8,10 +8,9 @@ SLOW_CONV_TRANSPOSE = False
 
 def feed(batches: keras.utils.PyDataset) -> tf.data.Dataset:
     endless = batches.num_batches is None
-    signature = {
-        name: tf.TensorSpec((len(array) if endless else None, *array.shape[1:]), array.dtype)
-        for name, array in batches[0].items()
-    }
+    signature = keras.tree.map_structure(
+        lambda array: tf.TensorSpec((len(array) if endless else None, *array.shape[1:]), array.dtype), batches[0]
+    )
     dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
     if not endless:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches.num_batches))

@@ -1,8 +1,18 @@
-"""What happens beside the steps of `fit`: pictures, checkpoints, progress."""
+"""What happens beside the steps of `fit`: pictures, checkpoints, progress, early ends."""
 
 from keras_ae.callbacks.checkpoint import Checkpoint, restore
-from keras_ae.callbacks.pictures import ImageGrids, LossCurves
+from keras_ae.callbacks.pictures import ImageGrids, LossCurves, task_pictures, vae_pictures
 from keras_ae.callbacks.progress import Progress
-from keras_ae.callbacks.signals import StopOnSignal
+from keras_ae.callbacks.stop import StopOnNotFinite, StopOnSignal
 
-__all__ = ["Checkpoint", "ImageGrids", "LossCurves", "Progress", "StopOnSignal", "restore"]
+__all__ = [
+    "Checkpoint",
+    "ImageGrids",
+    "LossCurves",
+    "Progress",
+    "StopOnNotFinite",
+    "StopOnSignal",
+    "restore",
+    "task_pictures",
+    "vae_pictures",
+]

@@ -1,59 +1,88 @@
 """What training looks like: image grids, loss curves and an animation of the epochs."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 
 import keras
 import numpy as np
+from PIL import Image
 
 from keras_ae import images
 from keras_ae.files import atomic
 
 COUNT = 16
 COLUMNS = 8
+Pictures = Callable[[keras.Model, str], dict[str, Image.Image]]
 ROWS = 16  # of classes: more make a picture that no format holds
 
 
 class ImageGrids(keras.callbacks.Callback):
-    """Writes `epoch_NNN_reconstructions.png` and `epoch_NNN_samples.png`, and at the end animations of both.
-
-    Inputs and latents are fixed at the start, so that epochs compare. A conditional model's samples
-    have one row per class (the first 16) and the same latents in each.
+    """Writes `epoch_NNN_<kind>.png` for each kind of picture, and at the end an animation of each.
 
     Args:
         folder: of the run.
-        batch: the images (and labels) to reconstruct, as `Split.batch` gives them.
+        pictures: (model, title) -> the pictures by kind: `vae_pictures`, `task_pictures` or your own.
         every: epochs between two pictures; the last epoch always has one.
-        seed: of the latents.
     """
 
-    def __init__(self, folder: Path, batch: dict[str, np.ndarray], every: int = 1, seed: int = 0):
+    def __init__(self, folder: Path, pictures: Pictures, every: int = 1):
         super().__init__()
         self.folder = Path(folder)
-        self.images, self.labels = batch["image"][:COUNT], batch["label"][:COUNT]
+        self.pictures = pictures
         self.every = every
-        self.seed = seed
+        self.kinds = ()
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
             self._write(epoch + 1)
 
     def on_train_end(self, logs=None):
-        for kind in ("reconstructions", "samples"):
+        for kind in self.kinds:
             pictures = sorted(self.folder.glob(f"epoch_*_{kind}.png"))
             if len(pictures) > 1:
                 with atomic(self.folder / f"{kind}.webp") as path:
                     images.animation(pictures, path)
 
     def _write(self, epoch: int) -> None:
-        labels = self.labels if self.model.conditioning != "none" else None
-        decoded = self.model.reconstruct(self.images, labels)
-        pictures = {
-            "reconstructions": images.reconstruction_grid(self.images, decoded, f"epoch {epoch}"),
-            "samples": sample_grid(self.model, self.seed, f"epoch {epoch}"),
-        }
+        pictures = self.pictures(self.model, f"epoch {epoch}")
+        self.kinds = pictures.keys()
         for kind, picture in pictures.items():
             with atomic(self.folder / f"epoch_{epoch:03d}_{kind}.png") as path:
                 picture.save(path)
+
+
+def vae_pictures(batch: dict[str, np.ndarray], seed: int = 0) -> Pictures:
+    """The `reconstructions` and `samples` of a VAE. Inputs and latents are fixed here, so that epochs compare.
+
+    A conditional model's samples have one row per class (the first 16) and the same latents in each.
+
+    Args:
+        batch: the images (and labels) to reconstruct, as `Split.batch` gives them.
+        seed: of the latents.
+    """
+    originals, labels = batch["image"][:COUNT], batch["label"][:COUNT]
+
+    def pictures(vae, title):
+        decoded = vae.reconstruct(originals, labels if vae.conditioning != "none" else None)
+        return {
+            "reconstructions": images.comparison_grid({"original": originals, "decoded": decoded}, title),
+            "samples": sample_grid(vae, seed, title),
+        }
+
+    return pictures
+
+
+def task_pictures(task, split) -> Pictures:
+    """What a convolutional autoencoder makes of the first images of a split, beside what it is given and should
+    make; corrupted once, so that epochs compare."""
+    inputs, target, *_ = task.examples(split.batch(slice(0, COUNT), masks=task.masks), split.indices[:COUNT])
+
+    def pictures(model, title):
+        output = model.predict(inputs, verbose=0)
+        return {task.name: images.comparison_grid(task.rows(inputs, target, output), title)}
+
+    return pictures
 
 
 def sample_grid(model, seed: int, title: str | None = None):
@@ -70,14 +99,23 @@ def sample_grid(model, seed: int, title: str | None = None):
 
 
 class LossCurves(keras.callbacks.Callback):
-    """Writes `losses.png` after each epoch: loss, reconstruction and KL of training and validation, and skipped steps.
+    """Writes `losses.png` after each epoch: the loss and what else is measured, of training and validation.
 
     Args:
         folder: of the run.
         history: rows of the epochs before; each epoch adds one.
     """
 
-    curves = (("loss", "loss (nats per image)"), ("reconstruction", "reconstruction (nats)"), ("kl", "KL (nats)"))
+    titles = MappingProxyType(
+        {
+            "loss": "loss",
+            "reconstruction": "reconstruction (nats per image)",
+            "kl": "KL (nats per image)",
+            "psnr": "PSNR (dB)",
+            "ssim": "SSIM",
+            "mean_iou": "mean IoU",
+        }
+    )
 
     def __init__(self, folder: Path, history: list[dict] | None = None):
         super().__init__()
@@ -89,12 +127,13 @@ class LossCurves(keras.callbacks.Callback):
         # Figure, not pyplot: no global state, no window system.
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(12, 3.4), layout="constrained")
-        for axes, (name, title) in zip(figure.subplots(1, len(self.curves)), self.curves, strict=True):
+        shown = [name for name in self.titles if name in logs]
+        figure = Figure(figsize=(4 * len(shown), 3.4), layout="constrained")
+        for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             for key, label in ((name, "train"), (f"val_{name}", "validation")):
                 rows = [row for row in self.history if key in row]
                 axes.plot([row["epoch"] for row in rows], [row[key] for row in rows], marker=".", label=label)
-            axes.set(title=title, xlabel="epoch")
+            axes.set(title=self.titles[name], xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
             axes.legend()

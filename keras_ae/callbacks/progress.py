@@ -12,7 +12,7 @@ class Progress(keras.callbacks.Callback):
     Where the output is no terminal, the lines alone are printed.
     """
 
-    shown = ("loss", "reconstruction", "kl", "mse")
+    shown = ("loss", "reconstruction", "kl", "mse", "psnr", "ssim", "mean_iou")
 
     def __init__(self):
         super().__init__()
@@ -39,8 +39,9 @@ class Progress(keras.callbacks.Callback):
         logs = logs or {}
         width = len(str(self.params["epochs"]))
         line = f"epoch {epoch + 1:{width}d}/{self.params['epochs']}"
+        shown = [name for name in self.shown if name in logs]
         for prefix, name in (("", "train"), ("val_", "validation")):
-            parts = [f"{key} {logs[prefix + key]:.4g}" for key in self.shown if prefix + key in logs]
+            parts = [f"{key} {logs[prefix + key]:.4g}" for key in shown if prefix + key in logs]
             if parts:
                 line += f" | {name}: {', '.join(parts)}"
         if logs.get("skipped_steps"):

@@ -1,4 +1,4 @@
-"""Splits -> batches `{"image", "label"}` for `fit` and `evaluate` on each backend."""
+"""Splits -> batches `{"image", "label"}`, or those of a task, for `fit` and `evaluate` on each backend."""
 
 import itertools
 
@@ -14,7 +14,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
     return max(1, len(split) // batch_size)
 
 
-def training_batches(split: Split, batch_size: int, *, seed: int = 0, epoch: int = 0, flip: bool = False):
+def training_batches(split: Split, batch_size: int, *, seed: int = 0, epoch: int = 0, flip: bool = False, task=None):
     """An endless stream of shuffled batches, from the start of `epoch` on.
 
     The order of each epoch is a permutation derived from (seed, epoch) alone, so that a run that
@@ -22,22 +22,25 @@ def training_batches(split: Split, batch_size: int, *, seed: int = 0, epoch: int
 
         vae.fit(training_batches(split, 128), steps_per_epoch=steps_per_epoch(split, 128), epochs=10)
 
-    With `flip`, half of the images, other ones in each epoch, are mirrored left to right.
+    With `flip`, half of the images, other ones in each epoch, are mirrored left to right. With a `task`
+    (`keras_ae.get_task`), its inputs and targets are the batches; what it corrupts depends on the seed,
+    the epoch and the image alone.
     """
-    return backends.feed(Stream(split, batch_size, seed, epoch, flip))
+    return backends.feed(Stream(split, batch_size, seed, epoch, flip, task))
 
 
-def evaluation_batches(split: Split, batch_size: int = 128):
+def evaluation_batches(split: Split, batch_size: int = 128, *, task=None):
     """All images of the split once, in order; the last batch may be smaller."""
-    return backends.feed(Pass(split, batch_size))
+    return backends.feed(Pass(split, batch_size, task))
 
 
 class Stream(keras.utils.PyDataset):
     """Batch number i of training, in any epoch, by i alone."""
 
-    def __init__(self, split: Split, batch_size: int, seed: int, epoch: int, flip: bool):
+    def __init__(self, split: Split, batch_size: int, seed: int, epoch: int, flip: bool, task=None):
         super().__init__()
         self.split = split
+        self.task = task
         self.flip = flip
         self.seed = seed
         self.batch_size = min(batch_size, len(split))
@@ -49,15 +52,19 @@ class Stream(keras.utils.PyDataset):
     def num_batches(self) -> None:
         return None  # endless, in the words of Keras
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+    def __getitem__(self, index: int) -> dict | tuple:
         epoch, step = divmod(index, self.steps)
-        order, mirrored = self._draw(self.first_epoch + epoch)
+        epoch += self.first_epoch
+        order, mirrored = self._draw(epoch)
         places = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
-        batch = self.split.batch(places)
+        batch = self.split.batch(places, masks=self.task is not None and self.task.masks)
         if self.flip:
             chosen = mirrored[places]
-            batch["image"][chosen] = batch["image"][chosen, :, ::-1]
-        return batch
+            for name in {"image", "segmentation"} & batch.keys():
+                batch[name][chosen] = batch[name][chosen, :, ::-1]
+        if self.task is None:
+            return batch
+        return self.task.examples(batch, self.split.indices[places], seed=self.seed, epoch=epoch)
 
     def __iter__(self):
         return (self[index] for index in itertools.count())
@@ -74,17 +81,20 @@ class Stream(keras.utils.PyDataset):
 class Pass(keras.utils.PyDataset):
     """One pass over a split, in order."""
 
-    def __init__(self, split: Split, batch_size: int):
+    def __init__(self, split: Split, batch_size: int, task=None):
         super().__init__()
         self.split = split
         self.batch_size = batch_size
+        self.task = task
 
     @property
     def num_batches(self) -> int:
         return -(-len(self.split) // self.batch_size)
 
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self.split.batch(slice(index * self.batch_size, (index + 1) * self.batch_size))
+    def __getitem__(self, index: int) -> dict | tuple:
+        places = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        batch = self.split.batch(places, masks=self.task is not None and self.task.masks)
+        return batch if self.task is None else self.task.examples(batch, self.split.indices[places])
 
     def __iter__(self):
         return (self[index] for index in range(self.num_batches))

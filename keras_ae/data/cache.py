@@ -115,8 +115,8 @@ def _open(folder: Path, key: dict) -> tuple[dict[str, np.ndarray], list[str]]:
 def _build(source: Source, key: dict, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    writer = Writer(building)
     try:
-        writer = Writer(building)
         class_names = source.write(writer)
         writer.close(key=key, class_names=class_names)
         shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
@@ -126,4 +126,6 @@ def _build(source: Source, key: dict, folder: Path) -> None:
             if not folder.exists():  # else another process has built the same entry meanwhile
                 raise
     finally:
+        for file in writer.files.values():
+            file.close()
         shutil.rmtree(building, ignore_errors=True)

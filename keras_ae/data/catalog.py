@@ -21,21 +21,28 @@ class Split:
 
     Attributes:
         arrays: `images` (n, height, width, channels) uint8, `labels` (n,) int32, and what else the
-            source knows of each image (`masks`, `factors` in `shapes`).
+            source knows of each image: `masks` (n, height, width, 1) uint8, and `factors` in `shapes`.
         indices: which rows belong to the split, in order.
+        mask_levels: the greys that the classes of a mask have.
     """
 
     arrays: dict[str, np.ndarray]
     indices: np.ndarray
+    mask_levels: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def batch(self, places: np.ndarray | slice) -> dict[str, np.ndarray]:
-        """The batch at `places` of the split: `image` float32 in [0, 1] and `label` int32."""
+    def batch(self, places: np.ndarray | slice, *, masks: bool = False) -> dict[str, np.ndarray]:
+        """The batch at `places` of the split: `image` float32 in [0, 1] and `label` int32; with `masks`, too,
+        `segmentation` (n, height, width) int32, the class of each pixel."""
         rows = self.indices[places]
         image = np.multiply(self.arrays["images"][rows], np.float32(1 / 255), dtype="float32")
-        return {"image": image, "label": np.asarray(self.arrays["labels"][rows])}
+        batch = {"image": image, "label": np.asarray(self.arrays["labels"][rows])}
+        if masks:
+            between = np.add(self.mask_levels[1:], self.mask_levels[:-1]) / 2  # the nearest level is meant
+            batch["segmentation"] = np.searchsorted(between, self.arrays["masks"][rows, :, :, 0]).astype("int32")
+        return batch
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,11 @@ class Dataset:
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
         return self.train.arrays["images"].shape[1:]
+
+    @property
+    def mask_classes(self) -> int:
+        """How many classes the masks tell apart; 0 without masks."""
+        return len(self.train.mask_levels)
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -93,12 +105,13 @@ def load(
     held_out = np.random.default_rng(VALIDATION_SEED).random(count) < VALIDATION_FRACTION
     if not held_out.any():
         held_out[0] = True
+    levels = tuple(arrays.get("masks/levels", np.array([], "uint8")).tolist())
     return Dataset(
         name=source.name,
         class_names=class_names,
-        train=Split(train, np.flatnonzero(~held_out)),
-        validation=Split(train, np.flatnonzero(held_out)),
-        test=Split(test, np.arange(len(test["labels"]))),
+        train=Split(train, np.flatnonzero(~held_out), levels),
+        validation=Split(train, np.flatnonzero(held_out), levels),
+        test=Split(test, np.arange(len(test["labels"])), levels),
     )
 
 

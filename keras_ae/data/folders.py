@@ -1,4 +1,4 @@
-"""A folder of the user's own images: flat, or one subfolder per class."""
+"""A folder of the user's own images: flat, or one subfolder per class; with masks beside them or without."""
 
 import hashlib
 import warnings
@@ -13,6 +13,8 @@ from keras_ae.errors import InputError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 TEST_FRACTION = 0.1
+MASK = "_mask"  # the end of a mask's name
+MASK_CLASSES = 32  # more values than that are shades, not classes
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,11 @@ class ImageFolder:
             raise InputError(
                 f"{self.path} has images both beside and inside its subfolders; use one subfolder per class, or none"
             )
-        readable, skipped = _readable(files)
+        masks = _masks(files)
+        readable, skipped = _readable([file for file in files if file not in masks.values()])
+        if masks:
+            skipped += [f"{file.name} (no mask beside it)" for file, *_ in readable if file not in masks]
+            readable = [row for row in readable if row[0] in masks]
         for file in sorted(self.path.iterdir()):
             if file.is_file() and file not in files and not file.name.startswith("."):
                 skipped.append(f"{file.name} (not {', '.join(sorted(SUFFIXES))})")
@@ -55,16 +61,35 @@ class ImageFolder:
         size = self.image_size or _common_size(self.path, readable)
         order = np.random.default_rng(2026).permutation(len(readable))
         tests = max(1, round(TEST_FRACTION * len(order)))
+        levels = set()
         for split, part in (("test", order[:tests]), ("train", order[tests:])):
             for index in part[: self.limit]:
                 file = readable[index][0]
                 label = classes.index(file.parent.name) if classes else 0
-                writer.append(split, images=_read(file, mode, size)[None], labels=np.array([label], "int32"))
+                blocks = {"images": _read(file, mode, size)[None], "labels": np.array([label], "int32")}
+                if masks:
+                    blocks["masks"] = _read_mask(masks[file], readable[index][2], size)[None]
+                    levels |= set(np.unique(blocks["masks"]).tolist())
+                writer.append(split, **blocks)
+        if len(levels) > MASK_CLASSES:
+            raise InputError(
+                f"the masks in {self.path} have {len(levels)} different values, one for each class is meant and "
+                f"{MASK_CLASSES} are possible; save them without smoothing, as PNG"
+            )
+        if masks:
+            writer.append("masks", levels=np.array(sorted(levels), "uint8"))
         return classes
 
     def _files(self) -> list[Path]:
         found = [*self.path.glob("*"), *self.path.glob("*/*")]
         return sorted(file for file in found if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def _masks(files: list[Path]) -> dict[Path, Path]:
+    """Which file is the mask of which image: NAME_mask.png lies beside NAME.jpg."""
+    images = {file.with_suffix(""): file for file in files}
+    names = {path: path.with_name(path.name.removesuffix(MASK)) for path in images if path.name.endswith(MASK)}
+    return {images[image]: images[mask] for mask, image in names.items() if image in images}
 
 
 def fit_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -102,3 +127,16 @@ def _read(file: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
     with Image.open(file) as image:
         pixels = np.asarray(fit_image(ImageOps.exif_transpose(image).convert(mode), size))
     return pixels.reshape(*size, -1)
+
+
+def _read_mask(file: Path, image_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """The mask's values, or palette indices, cropped as its image is."""
+    try:
+        with Image.open(file) as image:
+            mask = np.asarray(image if image.mode == "P" else image.convert("L"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"the mask {file} cannot be read ({type(error).__name__})") from error
+    if mask.shape != image_size:
+        given, wanted = ("x".join(map(str, shape)) for shape in (mask.shape, image_size))
+        raise InputError(f"the mask {file} is {given} and its image {wanted}; make them equal")
+    return np.asarray(ImageOps.fit(Image.fromarray(mask), size[::-1], method=Image.Resampling.NEAREST))[..., None]

@@ -29,7 +29,7 @@ class Shapes:
     name: str = "shapes"
 
     def key(self) -> dict:
-        return {"name": self.name, "version": 1, "image_size": self.image_size, "limit": self.limit}
+        return {"name": self.name, "version": 2, "image_size": self.image_size, "limit": self.limit}
 
     def write(self, writer: Writer) -> list[str]:
         height, width = self.image_size or (32, 32)
@@ -48,6 +48,7 @@ class Shapes:
                     masks=masks,
                     factors=factors[keep].astype("float32"),
                 )
+        writer.append("masks", levels=np.array([0, 255], "uint8"))
         return CLASS_NAMES
 
 

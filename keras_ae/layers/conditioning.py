@@ -1,7 +1,7 @@
 """Labels as an input of a network."""
 
 import keras
-from keras import ops
+from keras import layers, ops
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -20,3 +20,11 @@ class OneHot(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "num_classes": self.num_classes}
+
+
+def with_label(x, label, num_classes: int):
+    """Appends the one-hot label to the features of x, (batch, features) or (batch, height, width, features)."""
+    one_hot = OneHot(num_classes)(label)
+    if len(x.shape) == 4:
+        one_hot = layers.UpSampling2D(x.shape[1:3])(layers.Reshape((1, 1, num_classes))(one_hot))
+    return layers.Concatenate()([x, one_hot])

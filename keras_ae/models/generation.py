@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_ae.errors import InputError
+from keras_ae.models.completion import complete
 from keras_ae.objectives import kl_per_latent
 
 BATCH_SIZE = 128
@@ -85,6 +86,49 @@ class Generation:
             z[row, :, latent] = np.linspace(-span, span, steps)
         label = None if labels is None else self.label_ids(labels, len(images))[0]
         return latents, self.decode(z.reshape(-1, self.latent_dim), label).reshape(*z.shape[:2], *self.image_shape)
+
+    def complete(
+        self,
+        images: np.ndarray,
+        mask: np.ndarray,
+        count: int = 4,
+        *,
+        labels=None,
+        method: str = "metropolis",
+        steps: int = 200,
+        variance: float | None = None,
+        noise: bool = True,
+        seed: int | None = None,
+    ) -> np.ndarray:
+        """Draws `count` completions of each image given its known pixels, which stay as they are.
+
+        Args:
+            images: (n, height, width, channels); what they hold at missing pixels is not looked at.
+            mask: 1 where a pixel is known, 0 where it is missing, (n, height, width) or (n, height, width, 1).
+            method: "pseudo_gibbs" draws latents from the encoder and missing pixels from the decoder in turn
+                (Rezende et al. 2014, appendix F); "metropolis" then accepts or rejects each draw of latents,
+                which makes the limit exact for every encoder (Mattei & Frellsen 2018, "Leveraging the exact
+                likelihood of deep latent variable models", algorithm 1).
+            steps: of the chain.
+            variance: of a pixel given the latents. Where `None`, the likelihood's own; "squared_error", whose
+                1/2 is far too wide to draw pixels from, takes the mean squared error over the known pixels.
+            noise: whether missing pixels are drawn with that variance, or are their means given the last latents.
+
+        Returns:
+            (n, count, height, width, channels), in [0, 1].
+        """
+        return complete(
+            self,
+            self._checked(images),
+            mask,
+            count,
+            labels=labels,
+            method=method,
+            steps=steps,
+            variance=variance,
+            noise=noise,
+            seed=seed,
+        )
 
     def label_ids(self, labels, n: int) -> np.ndarray:
         """Ids (n,) int32 for ids or class names, one for all or one each.

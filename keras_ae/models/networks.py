@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from keras_ae.errors import InputError
-from keras_ae.layers import Conv2DTranspose, OneHot
+from keras_ae.layers import Conv2DTranspose, with_label
 
 CONDITIONINGS = ("none", "decoder", "both")
 KERNEL = 4  # a multiple of the stride, so that the transposed convolution covers every pixel equally often
@@ -31,13 +31,13 @@ def build_encoder(
     image = keras.Input(image_shape, name="image")
     inputs = [image]
     x = image
-    for filters in _filters(image_shape, width):
-        x = layers.Conv2D(filters, KERNEL, strides=2, padding="same", activation=activation)(x)
+    for filters in level_filters(_levels(image_shape), width):
+        x = downsampled(x, filters, activation)
     x = layers.Flatten()(x)
     if num_classes is not None:
         label = keras.Input((), dtype="int32", name="label")
         inputs.append(label)
-        x = layers.Concatenate()([x, OneHot(num_classes)(label)])
+        x = with_label(x, label, num_classes)
     # float32 whatever the policy: the exponential of a half-precision log-variance is not accurate enough
     z_mean = layers.Dense(latent_dim, dtype="float32", name="z_mean")(x)
     z_log_var = layers.Dense(latent_dim, dtype="float32", kernel_initializer="zeros", name="z_log_var")(x)
@@ -55,34 +55,22 @@ def build_decoder(
 ) -> keras.Model:
     """The network of p(x | z[, y]), the encoder's mirror: z (batch, latent_dim)[, label (batch,)] -> image.
 
-    The last layer is linear and starts at `output_bias`; sizes that do not divide are cropped.
+    The last layer is linear and starts at `output_bias`; levels whose size was rounded up are cropped.
     """
-    height, width_, channels = image_shape
-    filters = _filters(image_shape, width)
-    rows, columns = (math.ceil(side / 2 ** len(filters)) for side in (height, width_))
+    levels = _levels(image_shape)
+    filters, sizes = level_filters(levels, width), level_sizes(image_shape, levels)
     z = keras.Input((latent_dim,), name="z")
     inputs = [z]
     x = z
     if num_classes is not None:
         label = keras.Input((), dtype="int32", name="label")
         inputs.append(label)
-        x = layers.Concatenate()([x, OneHot(num_classes)(label)])
-    x = layers.Dense(rows * columns * filters[-1], activation=activation)(x)
-    x = layers.Reshape((rows, columns, filters[-1]))(x)
-    for count in reversed(filters[:-1]):
-        x = Conv2DTranspose(count, KERNEL, strides=2, padding="same", activation=activation)(x)
-    x = Conv2DTranspose(
-        channels,
-        KERNEL,
-        strides=2,
-        padding="same",
-        dtype="float32",
-        bias_initializer=keras.initializers.Constant(output_bias),
-        name="output",
-    )(x)
-    extra = (rows * 2 ** len(filters) - height, columns * 2 ** len(filters) - width_)
-    if any(extra):
-        x = layers.Cropping2D([(n // 2, n - n // 2) for n in extra], dtype="float32")(x)
+        x = with_label(x, label, num_classes)
+    x = layers.Dense(math.prod(sizes[-1]) * filters[-1], activation=activation)(x)
+    x = layers.Reshape((*sizes[-1], filters[-1]))(x)
+    for count, size in zip(filters[-2::-1], sizes[-2:0:-1], strict=True):
+        x = upsampled(x, count, size, activation=activation)
+    x = upsampled(x, image_shape[2], sizes[0], **output_layer(output_bias))
     return keras.Model(inputs if num_classes is not None else z, x, name="decoder")
 
 
@@ -99,6 +87,33 @@ def conditioned_classes(conditioning: str, num_classes: int) -> tuple[int | None
     return (num_classes if conditioning == "both" else None, num_classes if conditioning != "none" else None)
 
 
-def _filters(image_shape: tuple[int, int, int], width: int) -> list[int]:
-    levels = max(1, round(math.log2(min(image_shape[:2]) / 4)))
+def downsampled(x, filters: int, activation: str):
+    """One level down: height and width halved, rounded up."""
+    return layers.Conv2D(filters, KERNEL, strides=2, padding="same", activation=activation)(x)
+
+
+def upsampled(x, filters: int, size: tuple[int, int], **kwargs):
+    """One level up, to `size`: twice the height and width, less a row or column where they were rounded up."""
+    x = Conv2DTranspose(filters, KERNEL, strides=2, padding="same", **kwargs)(x)
+    extra = [(0, now - wanted) for now, wanted in zip(x.shape[1:3], size, strict=True)]
+    return layers.Cropping2D(extra, dtype=kwargs.get("dtype"))(x) if any(map(any, extra)) else x
+
+
+def output_layer(bias: float) -> dict:
+    """What makes a convolution a network's last: linear, float32 whatever the policy, starting at `bias`."""
+    return {"dtype": "float32", "bias_initializer": keras.initializers.Constant(bias), "name": "output"}
+
+
+def level_sizes(image_shape: tuple[int, int, int], levels: int) -> list[tuple[int, int]]:
+    """(height, width) of the image and of each level below it."""
+    return [tuple(math.ceil(side / 2**level) for side in image_shape[:2]) for level in range(levels + 1)]
+
+
+def level_filters(levels: int, width: int) -> list[int]:
+    """The features of each level: 4 x `width` in the last, half as many in each above, never below 16."""
     return [max(16, 4 * width // 2 ** (levels - 1 - level)) for level in range(levels)]
+
+
+def _levels(image_shape: tuple[int, int, int]) -> int:
+    """Levels until the shorter side is about 4."""
+    return max(1, round(math.log2(min(image_shape[:2]) / 4)))

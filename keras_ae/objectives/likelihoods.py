@@ -19,6 +19,12 @@ class Likelihood(keras.layers.Layer):
     """
 
     output_bias = 0.5  # where the decoder's last layer starts: the middle of the grey levels
+    estimate_variance = False  # whether pixels drawn with `variance` need a better one
+
+    @property
+    def variance(self) -> float | None:
+        """Of a pixel given the decoder's mean; `None` where pixels are not Gaussian."""
+        return None
 
     def __init__(self, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -31,6 +37,9 @@ class Likelihood(keras.layers.Layer):
 @keras.saving.register_keras_serializable("keras_ae")
 class SquaredError(Likelihood):
     """The sum of squared errors: a Gaussian of variance 1/2, whose log-density is -SSE - (D/2) ln pi."""
+
+    variance = 0.5
+    estimate_variance = True
 
     def call(self, image, output, sample_weight=None, training=False):
         squared_error = _sum(ops.square(image - output))
@@ -73,6 +82,10 @@ class LearnedGaussian(SharedGaussian):
         super().__init__(**kwargs)
         self.log_variance = self.add_weight(name="log_variance", shape=(), initializer="zeros")
 
+    @property
+    def variance(self):
+        return math.exp(ops.convert_to_numpy(self.log_variance.value))
+
     def call(self, image, output, sample_weight=None, training=False):
         return self._terms(_sum(ops.square(image - output)), image, ops.convert_to_tensor(self.log_variance))
 
@@ -89,18 +102,22 @@ class OptimalGaussian(SharedGaussian):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.variance = self.add_weight(name="variance", shape=(), initializer="ones", trainable=False)
+        self.average = self.add_weight(name="variance", shape=(), initializer="ones", trainable=False)
         self.updates = self.add_weight(name="updates", shape=(), initializer="zeros", trainable=False)
+
+    @property
+    def variance(self):
+        return float(ops.convert_to_numpy(self.average.value))
 
     def call(self, image, output, sample_weight=None, training=False):
         squared_error = _sum(ops.square(image - output))
-        variance = ops.convert_to_tensor(self.variance)
+        variance = ops.convert_to_tensor(self.average)
         if training:
             variance = ops.stop_gradient(weighted_mean(squared_error, sample_weight) / _size(image))
             variance = ops.maximum(variance, 1e-8)  # a perfect batch
             # A plain average at first, so that the initial value leaves no trace.
             keep = ops.minimum(self.momentum, self.updates / (self.updates + 1.0))
-            self.variance.assign(keep * self.variance + (1.0 - keep) * variance)
+            self.average.assign(keep * self.average + (1.0 - keep) * variance)
             self.updates.assign_add(1.0)
         return self._terms(squared_error, image, ops.log(variance))
 

@@ -68,7 +68,7 @@ def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path, split):
 def test_pictures_are_written_each_epoch_and_animated(tmp_path, conditioning):
     vae = small_vae(conditioning=conditioning)
     vae.compile("adam")
-    grids = callbacks.ImageGrids(tmp_path, batch(5), every=2)
+    grids = callbacks.ImageGrids(tmp_path, callbacks.vae_pictures(batch(5)), every=2)
     vae.fit(batch(), epochs=3, verbose=0, callbacks=[grids, callbacks.LossCurves(tmp_path)])
     names = {path.name for path in tmp_path.iterdir()}
     kinds = ("reconstructions", "samples")

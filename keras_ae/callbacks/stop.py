@@ -1,8 +1,11 @@
-"""Ctrl-C and SIGTERM end a training between two steps."""
+"""What ends a training early: a signal, or numbers that are not finite."""
 
+import math
 import signal
 
 import keras
+
+from keras_ae.errors import NotFiniteError
 
 
 class Stopped(KeyboardInterrupt):
@@ -51,3 +54,17 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._check()
+
+
+class StopOnNotFinite(keras.callbacks.Callback):
+    """Raises `NotFiniteError` at the end of an epoch whose loss is not finite: put it before `Checkpoint`.
+
+    For models of plain `compile` and `fit`; a `VAE` guards each of its steps.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise NotFiniteError(
+                f"stopped: the loss of epoch {epoch + 1} is {logs['loss']}. Lower the learning rate, clip gradients, "
+                "or look for NaN in the images"
+            )

@@ -1,0 +1,152 @@
+"""Denoising and completion beside the best that scikit-image offers without a network.
+
+python benchmarks/restoration.py --dataset cifar10 --denoiser saved_models/denoiser_cifar10.keras \
+    --completer saved_models/completer_cifar10.keras
+
+The same corrupted test images for all, in one run. The parameters of the classical methods are tuned on the
+first validation images, by PSNR. Needs requirements-dev.txt.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
+
+import numpy as np
+from skimage.metrics import structural_similarity
+from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet, inpaint_biharmonic
+
+from keras_ae import data, get_task, load_model, restore_images
+
+SIGMA = 25 / 255
+TASKS = {"noise of sigma 25/255": "gaussian:25/255", "missing 8x8 centre": "centre:8", "50% missing": "pixels:0.5"}
+
+# name -> (function of an image and a parameter, the parameters to choose from)
+DENOISERS = {
+    "non-local means": (
+        lambda image, p: denoise_nl_means(
+            image, patch_size=p[0], patch_distance=p[1], h=p[2] * SIGMA, sigma=SIGMA, fast_mode=False, channel_axis=-1
+        ),
+        [(size, 7, h) for size in (5, 7) for h in (0.5, 0.7, 0.9, 1.1)],
+    ),
+    "total variation": (
+        lambda image, weight: denoise_tv_chambolle(image, weight=weight, channel_axis=-1),
+        [0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.12, 0.15],
+    ),
+    "wavelet": (
+        lambda image, p: denoise_wavelet(
+            image, sigma=p[2] * SIGMA, method=p[0], wavelet=p[1], convert2ycbcr=True, channel_axis=-1, mode="soft"
+        ),
+        [
+            (m, w, s)
+            for m in ("BayesShrink", "VisuShrink")
+            for w in ("db1", "db2", "sym4")
+            for s in (0.25, 0.5, 0.75, 1.0)
+        ],
+    ),
+}
+
+
+def scores(restored, originals, weights=None) -> tuple[float, float]:
+    """PSNR in dB over the pixels of weight 1 and SSIM over the whole image, means over images."""
+    error = np.square(np.clip(restored, 0, 1) - originals).mean(-1)
+    weights = np.ones_like(error) if weights is None else weights
+    mse = (error * weights).sum((1, 2)) / weights.sum((1, 2))
+    settings = {"channel_axis": -1, "data_range": 1.0, "gaussian_weights": True, "sigma": 1.5}
+    ssim = [
+        structural_similarity(a, b, use_sample_covariance=False, **settings)
+        for a, b in zip(np.clip(restored, 0, 1), originals, strict=True)
+    ]
+    return float(np.mean(-10 * np.log10(np.maximum(mse, 1e-10)))), float(np.mean(ssim))
+
+
+def tuned(function, parameters, noisy, originals):
+    """The parameter with the best PSNR on these images."""
+    return max(parameters, key=lambda p: scores(np.stack([function(image, p) for image in noisy]), originals)[0])
+
+
+def denoising(dataset, model, tune: int) -> list[dict]:
+    task = get_task("denoise", "gaussian:25/255")
+    inputs, target = examples(task, dataset.test)
+    tune_inputs, tune_target = examples(task, dataset.validation, tune)
+    rows = [row("noise of sigma 25/255", "noisy", "", inputs["image"], target)]
+    for name, (function, parameters) in DENOISERS.items():
+        best = tuned(function, parameters, tune_inputs["image"], tune_target)
+        started = time.time()
+        restored = np.stack([function(image, best) for image in inputs["image"]])
+        rows.append(row("noise of sigma 25/255", name, str(best), restored, target, seconds=time.time() - started))
+    if model:
+        started = time.time()
+        restored = restore_images(model, inputs["image"])
+        rows.append(row("noise of sigma 25/255", "keras_ae", "", restored, target, seconds=time.time() - started))
+    return rows
+
+
+def completion(dataset, model, what: str, corruption: str) -> list[dict]:
+    inputs, target, missing = examples(get_task("complete", corruption), dataset.test)
+    started = time.time()
+    restored = np.stack(
+        [
+            inpaint_biharmonic(image, hole > 0.5, channel_axis=-1)
+            for image, hole in zip(inputs["image"], missing, strict=True)
+        ]
+    )
+    rows = [row(what, "biharmonic", "", restored, target, missing, time.time() - started)]
+    if model:
+        started = time.time()
+        restored = restore_images(model, inputs["image"], mask=inputs["mask"])
+        rows.append(row(what, "keras_ae", "", restored, target, missing, time.time() - started))
+    return rows
+
+
+def examples(task, split, count=None):
+    places = slice(0, count)
+    return task.examples(split.batch(places), split.indices[places])
+
+
+def row(what, method, parameter, restored, target, weights=None, seconds=0.0) -> dict:
+    psnr, ssim = scores(restored, target, weights)
+    return {
+        "task": what,
+        "method": method,
+        "parameter": parameter,
+        "psnr": psnr,
+        "ssim": ssim,
+        "ms_per_image": 1000 * seconds / len(target),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default="cifar10")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--cache-dir")
+    parser.add_argument("--denoiser", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task denoise")
+    parser.add_argument("--completer", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task complete")
+    parser.add_argument("--limit", type=int, help="use only the first N test images")
+    parser.add_argument("--tune", type=int, default=100, help="validation images to tune the classical methods on")
+    parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+    args = parser.parse_args()
+    dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir)
+    test = data.Split(dataset.test.arrays, dataset.test.indices[: args.limit])
+    dataset = data.Dataset(dataset.name, dataset.class_names, dataset.train, dataset.validation, test)
+    denoiser, completer = (load_model(file) if file else None for file in (args.denoiser, args.completer))
+    rows = denoising(dataset, denoiser, args.tune)
+    for what, corruption in list(TASKS.items())[1:]:
+        rows += completion(dataset, completer, what, corruption)
+    if args.json:
+        print(json.dumps(rows, indent=1))
+        return
+    print(f"{dataset.name}, {len(test):,} test images; PSNR in dB, for completion over the missing pixels only\n")
+    print("| task | method | parameter | PSNR | SSIM | ms an image |\n| --- | --- | --- | --- | --- | --- |")
+    for each in rows:
+        print("| {task} | {method} | {parameter} | {psnr:.2f} | {ssim:.4f} | {ms_per_image:.2f} |".format(**each))
+
+
+if __name__ == "__main__":
+    main()

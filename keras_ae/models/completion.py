@@ -1,0 +1,105 @@
+"""Missing pixels drawn from a VAE given the known ones: Markov chains over (latents, missing pixels)."""
+
+import numpy as np
+
+from keras_ae.errors import InputError
+from keras_ae.models.restoration import checked_mask
+
+METHODS = ("metropolis", "pseudo_gibbs")
+CHAINS = 256  # at once
+FILLINGS = 10  # deterministic rounds before the chain
+
+
+def complete(vae, images, mask, count, *, labels, method, steps, variance, noise, seed) -> np.ndarray:
+    """See `VAE.complete`."""
+    if method not in METHODS:
+        raise InputError(f"unknown method '{method}'; known are {', '.join(METHODS)}")
+    if count < 1 or steps < 1:
+        raise InputError(f"count {count} and steps {steps} must be 1 or more")
+    if vae.likelihood.variance is None:
+        raise InputError("completions are drawn from Gaussian pixels; this model's likelihood has no variance")
+    if variance is not None and variance <= 0:
+        raise InputError(f"variance {variance} must be above 0")
+    mask = checked_mask(mask, images)
+    label = vae.label_ids(labels, len(images)) if vae.conditioning != "none" else None
+    random = np.random.default_rng(seed)
+    found = []
+    for start in range(0, len(images), max(1, CHAINS // count)):
+        part = slice(start, start + max(1, CHAINS // count))
+        chains = _Chains(
+            vae,
+            np.repeat(images[part], count, axis=0),
+            np.repeat(mask[part], count, axis=0) > 0,
+            None if label is None else np.repeat(label[part], count),
+            variance,
+            random,
+        )
+        for step in range(steps):
+            # From a filling far off, hardly a step would be accepted: the first fifth accepts all.
+            chains.step(correct=method == "metropolis" and step >= steps // 5)
+        found.append(chains.images if noise else np.where(chains.known, chains.images, chains.mean))
+    images = np.clip(np.concatenate(found), 0, 1, dtype="float32")
+    return images.reshape(-1, count, *vae.image_shape)
+
+
+class _Chains:
+    """Independent chains side by side; each has an image, whose known pixels stay, and latents."""
+
+    def __init__(self, vae, images, known, label, variance, random):
+        self.vae, self.known, self.label, self.random = vae, known, label, random
+        average = np.nanmean(np.where(known, images, np.nan), axis=(1, 2), keepdims=True)
+        self.images = np.where(known, images, average)
+        for _ in range(FILLINGS):
+            z_mean, _ = self._encode()
+            self.mean = self._decode(z_mean)
+            self.images = np.where(known, images, self.mean)
+        self.z = z_mean
+        trained = vae.likelihood.variance
+        if variance is None:
+            variance = trained
+            if vae.likelihood.estimate_variance:
+                error = np.square(images - self.mean)[np.broadcast_to(known, images.shape)]
+                variance = max(float(error.mean()), 1e-6)
+        self.variance, self.sharpening = variance, trained / variance
+
+    def step(self, correct: bool) -> None:
+        """New latents given the whole image, then new missing pixels given the latents.
+
+        With `correct`, latents are proposed by the encoder and accepted with the probability that makes the
+        chain's limit the model's own conditional (Mattei & Frellsen 2018, algorithm 1).
+        """
+        z_mean, z_variance = self._posterior()
+        z = z_mean + np.sqrt(z_variance) * self.random.standard_normal(z_mean.shape, dtype="float32")
+        mean = self._decode(z)
+        accepted = np.ones(len(z), bool)
+        if correct:
+            gain = self._log_weight(z, mean, z_mean, z_variance) - self._log_weight(
+                self.z, self.mean, z_mean, z_variance
+            )
+            accepted = np.log(self.random.random(len(z))) < gain
+        self.z = np.where(accepted[:, None], z, self.z)
+        self.mean = np.where(accepted[:, None, None, None], mean, self.mean)
+        pixel_noise = self.random.standard_normal(self.images.shape, dtype="float32")
+        self.images = np.where(self.known, self.images, self.mean + np.sqrt(self.variance) * pixel_noise)
+
+    def _log_weight(self, z, mean, z_mean, z_variance):
+        """log p(image | z) + log p(z) - log q(z | image), (chains,), up to a constant."""
+        likelihood = -np.square(self.images - mean).sum((1, 2, 3)) / (2 * self.variance)
+        prior = -0.5 * np.square(z).sum(1)
+        proposal = -0.5 * (np.square(z - z_mean) / z_variance).sum(1)
+        return likelihood + prior - proposal
+
+    def _posterior(self):
+        """The encoder's mean and variance, carried over from the variance that it was trained with to the
+        chain's: the precision that the pixels add to the prior's grows as their variance falls (exact for
+        a linear decoder)."""
+        z_mean, z_log_var = self._encode()
+        precision = np.exp(-z_log_var)
+        sharper = 1 + np.maximum(precision - 1, 0) * self.sharpening
+        return z_mean * precision * self.sharpening / sharper, 1 / sharper
+
+    def _encode(self):
+        return self.vae.encoder.predict_on_batch(self.vae.encoder_inputs(self.images.astype("float32"), self.label))
+
+    def _decode(self, z):
+        return self.vae.decoder.predict_on_batch(self.vae.decoder_inputs(z.astype("float32"), self.label))

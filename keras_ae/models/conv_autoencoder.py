@@ -1,0 +1,165 @@
+"""The convolutional autoencoder: a functional model around a code of few spatial features."""
+
+import keras
+from keras import layers
+
+from keras_ae.errors import InputError
+from keras_ae.layers import Conv2DTranspose, KeepKnown, with_label
+from keras_ae.models.networks import (
+    conditioned_classes,
+    downsampled,
+    level_filters,
+    level_sizes,
+    output_layer,
+    upsampled,
+)
+
+TASKS = ("reconstruct", "denoise", "complete", "segment")
+
+
+def conv_autoencoder(
+    image_shape: tuple[int, int, int],
+    code_size: int = 2,
+    code_channels: int = 128,
+    *,
+    num_classes: int | None = None,
+    conditioning: str = "none",
+    skip_connections: bool = False,
+    task: str = "reconstruct",
+    mask_classes: int = 2,
+    width: int = 64,
+    activation: str = "silu",
+) -> keras.Model:
+    """A functional model with the sub-models `encoder` and `decoder`, for plain `compile` and `fit`.
+
+    image (batch, height, width, channels)[, mask (batch, height, width, 1)][, label (batch,)]
+        -> code (batch, code_size, code_size, code_channels) -> image
+
+    Levels halve height and width (rounded up) as long as both stay at `code_size` or above; one
+    convolution over what is left makes the code exactly `code_size` x `code_size`.
+
+    Args:
+        image_shape: (height, width, channels), of any size.
+        num_classes: how many labels there are, where `conditioning` is "decoder" or "both".
+        skip_connections: features of the encoder reach the decoder at every level, beside the code
+            (U-Net, Ronneberger et al. 2015). A denoiser then adds what it finds to its input
+            (Zhang et al. 2017, "Beyond a Gaussian denoiser").
+        task: what comes in and out. "reconstruct" and "denoise": an image for an image; "complete": the
+            mask of the known pixels (1: known) comes in, too, and these come out unchanged; "segment":
+            out come the probabilities (batch, height, width, mask_classes) of each pixel's classes.
+        mask_classes: how many classes a segmentation tells apart.
+        width: sizes the network: a quarter of the features of its last level.
+
+    Raises:
+        InputError: sizes below 1, a code larger than the image, an unknown task or conditioning.
+    """
+    if min(*image_shape, code_size, code_channels, width, mask_classes) < 1:
+        raise InputError(
+            f"image shape {image_shape}, code_size {code_size}, code_channels {code_channels}, width {width} and "
+            f"mask_classes {mask_classes} must be 1 or more"
+        )
+    if code_size > min(image_shape[:2]):
+        raise InputError(
+            f"code_size {code_size} is larger than the image of {image_shape[0]}x{image_shape[1]}; "
+            f"give 1 to {min(image_shape[:2])}"
+        )
+    if task not in TASKS:
+        raise InputError(f"unknown task '{task}'; known are {', '.join(TASKS)}")
+    encoder_classes, decoder_classes = conditioned_classes(conditioning, num_classes or 0)
+    levels = _levels(image_shape, code_size)
+    network = {
+        "sizes": level_sizes(image_shape, levels),
+        "filters": level_filters(levels + 1, width),  # of the image's own level, too
+        # One convolution leads from the last level to the code, and one back.
+        "code_kernel": [side - code_size + 1 for side in level_sizes(image_shape, levels)[-1]],
+        "skip_connections": skip_connections and levels > 0,
+        "activation": activation,
+    }
+    residual = skip_connections and task == "denoise"
+    encoder = _encoder(image_shape, code_channels, mask=task == "complete", num_classes=encoder_classes, **network)
+    decoder = _decoder(
+        encoder.outputs,
+        mask_classes if task == "segment" else image_shape[2],
+        num_classes=decoder_classes,
+        output_bias=0.0 if residual or task == "segment" else 0.5,
+        softmax=task == "segment",
+        **network,
+    )
+    inputs = {tensor.name: tensor for tensor in encoder.inputs}
+    if decoder_classes and not encoder_classes:
+        inputs["label"] = keras.Input((), dtype="int32", name="label")
+    encoded = encoder([inputs[tensor.name] for tensor in encoder.inputs])
+    encoded = list(encoded) if isinstance(encoded, list | tuple) else [encoded]
+    output = decoder([*encoded, inputs["label"]] if decoder_classes else encoded)
+    if residual:
+        output = layers.Add(dtype="float32")([inputs["image"], output])
+    if task == "complete":
+        output = KeepKnown(dtype="float32")([inputs["image"], inputs["mask"], output])
+    return keras.Model(list(inputs.values()), output, name="conv_autoencoder")
+
+
+def _encoder(
+    image_shape, code_channels, *, sizes, filters, code_kernel, skip_connections, activation, mask, num_classes
+) -> keras.Model:
+    """image[, mask][, label] -> code[, the features of each level but the last, from the image's down]."""
+    inputs = [keras.Input(image_shape, name="image")]
+    x = inputs[0]
+    if mask:
+        inputs.append(keras.Input((*image_shape[:2], 1), name="mask"))
+        x = layers.Concatenate()([layers.Multiply()(inputs), inputs[1]])
+    if skip_connections:
+        x = layers.Conv2D(filters[0], 3, padding="same", activation=activation)(x)
+    skips = []
+    for count in filters[1:]:
+        skips.append(x)
+        x = downsampled(x, count, activation)
+    if num_classes is not None:
+        inputs.append(keras.Input((), dtype="int32", name="label"))
+        x = with_label(x, inputs[-1], num_classes)
+    code = layers.Conv2D(code_channels, code_kernel, name="code")(x)
+    return keras.Model(inputs, [code, *skips] if skip_connections else code, name="encoder")
+
+
+def _decoder(
+    encoded,
+    channels,
+    *,
+    sizes,
+    filters,
+    code_kernel,
+    skip_connections,
+    activation,
+    num_classes,
+    output_bias,
+    softmax,
+) -> keras.Model:
+    """What the encoder gives[, label] -> image (batch, height, width, channels)."""
+    names = ["code", *(f"skip_{level}" for level in range(len(encoded) - 1))]
+    inputs = [keras.Input(tensor.shape[1:], name=name) for name, tensor in zip(names, encoded, strict=True)]
+    x, *skips = inputs
+    if num_classes is not None:
+        inputs.append(keras.Input((), dtype="int32", name="label"))
+        x = with_label(x, inputs[-1], num_classes)
+    x = Conv2DTranspose(filters[-1], code_kernel, activation=activation)(x)
+    last = output_layer(output_bias)
+    for level in reversed(range(len(filters) - 1)):
+        if level > 0 or skip_connections:
+            x = upsampled(x, filters[level], sizes[level], activation=activation)
+        else:
+            x = upsampled(x, channels, sizes[0], **last)
+        if skip_connections:
+            x = layers.Concatenate()([x, skips[level]])
+            x = layers.Conv2D(filters[level], 3, padding="same", activation=activation)(x)
+    if skip_connections or len(filters) == 1:
+        x = layers.Conv2D(channels, 3, padding="same", **last)(x)
+    if softmax:
+        x = layers.Softmax(dtype="float32")(x)
+    return keras.Model(inputs, x, name="decoder")
+
+
+def _levels(image_shape: tuple[int, int, int], code_size: int) -> int:
+    """As many as leave both sides at `code_size` or above."""
+    levels = 0
+    while min(level_sizes(image_shape, levels)[-1]) > 1 and min(level_sizes(image_shape, levels + 1)[-1]) >= code_size:
+        levels += 1
+    return levels

@@ -1,0 +1,153 @@
+"""What an autoencoder is trained for: reconstruct, denoise, complete, segment.
+
+A task makes batches for `fit` out of images, and says what they are measured by:
+
+    task = get_task("denoise", "gaussian:25/255")
+    model = conv_autoencoder(image_shape, task=task.name, skip_connections=True)
+    model.compile("adam", **task.measures(model))
+    model.fit(training_batches(split, 64, task=task), steps_per_epoch=steps_per_epoch(split, 64))
+
+To add one: a subclass here, its entry in `TASKS`, and what the model is given in `conv_autoencoder`.
+"""
+
+import keras
+import numpy as np
+
+from keras_ae.data.corruption import corrupt, parse_corruptions
+from keras_ae.errors import InputError
+from keras_ae.objectives import PSNR, SSIM, get_loss
+
+EVALUATION_SEED = 2026
+
+
+class Task:
+    """Images back from a small code.
+
+    Args:
+        corruption: as `parse_corruptions` takes it; the task's own default where `None`.
+        label: whether the model is given labels.
+    """
+
+    name = "reconstruct"
+    default_corruption: str | None = None
+    hides = False
+    masks = False  # whether batches need the segmentation
+
+    def __init__(self, corruption: str | None = None, *, label: bool = False):
+        self.corruption = text = corruption or self.default_corruption
+        if corruption and self.default_corruption is None:
+            raise InputError(f"the task '{self.name}' takes no corruption; leave out '{corruption}'")
+        self.corruptions = parse_corruptions(text) if text else []
+        for one in self.corruptions:
+            if one.hides != self.hides:
+                kinds = "missing pixels (block, centre, half, pixels)" if self.hides else "noise"
+                raise InputError(f"the task '{self.name}' is for {kinds}, not for '{one.kind}'")
+        self.label = label
+
+    def check(self, dataset) -> None:
+        """Raises an `InputError` where the data set cannot serve the task."""
+        for one in self.corruptions:
+            one.check(dataset.image_shape)
+
+    def examples(self, batch: dict, indices: np.ndarray, *, seed: int = EVALUATION_SEED, epoch: int = 0) -> tuple:
+        """A batch of `Split.batch` as `fit` takes it: inputs by name, the target and, where only some pixels
+        count, their weights (batch, height, width)."""
+        inputs, *rest = self._examples(batch, indices, seed, epoch)
+        if self.label:
+            inputs["label"] = batch["label"]
+        return inputs, *rest
+
+    def _examples(self, batch, indices, seed, epoch):
+        return {"image": batch["image"]}, batch["image"]
+
+    def measures(self, model: keras.Model, loss: str | None = None) -> dict:
+        """What `compile` takes for the model: the loss of that name ("mse", "mae", "ssim") and the metrics."""
+        mse = keras.metrics.MeanSquaredError(name="mse")
+        return {"loss": get_loss(loss or "mse"), "weighted_metrics": [mse, PSNR()], "metrics": [SSIM()]}
+
+    def rows(self, inputs: dict, target: np.ndarray, output: np.ndarray) -> dict[str, np.ndarray]:
+        """The rows of a picture, by their names: images (n, height, width, channels)."""
+        return {"original": target, "decoded": output}
+
+
+class Denoise(Task):
+    """The image without its noise."""
+
+    name = "denoise"
+    default_corruption = "gaussian:25/255"
+
+    def _examples(self, batch, indices, seed, epoch):
+        noisy, _ = corrupt(batch["image"], self.corruptions, indices, seed=seed, epoch=epoch)
+        return {"image": noisy}, batch["image"]
+
+    def rows(self, inputs, target, output):
+        return {"original": target, "noisy": inputs["image"], "denoised": output}
+
+
+class Complete(Task):
+    """The missing pixels from the known ones; measured over the missing ones (SSIM: over the whole image)."""
+
+    name = "complete"
+    default_corruption = "block:0.25,pixels:0.5"
+    hides = True
+
+    def _examples(self, batch, indices, seed, epoch):
+        image, mask = corrupt(batch["image"], self.corruptions, indices, seed=seed, epoch=epoch)
+        return {"image": image, "mask": mask}, batch["image"], 1.0 - mask[..., 0]
+
+    def rows(self, inputs, target, output):
+        masked = np.where(inputs["mask"] > 0.5, inputs["image"], np.nan)
+        return {"original": target, "masked": masked, "completed": output}
+
+
+class Segment(Task):
+    """The class of each pixel, from images whose masks are known."""
+
+    name = "segment"
+    masks = True
+
+    def check(self, dataset):
+        if not dataset.mask_classes:
+            raise InputError(
+                f"the data set {dataset.name} has no masks to learn from; use shapes, or a folder where "
+                "NAME_mask.png lies beside each image"
+            )
+        self.classes = dataset.mask_classes
+
+    def _examples(self, batch, indices, seed, epoch):
+        # One-hot: Keras's sparse cross-entropy has no gradient on torch for images (keras 3.15).
+        one_hot = np.eye(self.classes, dtype="float32")[batch["segmentation"]]
+        return {"image": batch["image"]}, one_hot
+
+    def measures(self, model, loss=None):
+        if loss is not None:
+            raise InputError(f"the task 'segment' minimises the cross-entropy; leave out the loss '{loss}'")
+        iou = keras.metrics.OneHotMeanIoU(model.output_shape[-1], name="mean_iou")
+        return {"loss": keras.losses.CategoricalCrossentropy(), "metrics": [iou]}
+
+    def rows(self, inputs, target, output):
+        classes = output.shape[-1]
+        return {
+            "image": inputs["image"],
+            "mask": _as_grey(target.argmax(-1), classes),
+            "found": _as_grey(output.argmax(-1), classes),
+        }
+
+
+TASKS = {task.name: task for task in (Task, Denoise, Complete, Segment)}
+
+
+def get_task(name: str, corruption: str | None = None, *, label: bool = False) -> Task:
+    """The task of that name.
+
+    Raises:
+        InputError: no such task, or a corruption that it does not mend.
+    """
+    if name not in TASKS:
+        raise InputError(f"unknown task '{name}'; known are {', '.join(TASKS)}")
+    return TASKS[name](corruption, label=label)
+
+
+def _as_grey(classes: np.ndarray, count: int) -> np.ndarray:
+    """Class numbers (n, height, width) as evenly spaced greys (n, height, width, 1), black for the first."""
+    return (classes[..., None] / (count - 1)).astype("float32")

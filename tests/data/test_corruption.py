@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from keras_ae import InputError
+from keras_ae.data.corruption import KINDS, corrupt, parse_corruptions
+
+IMAGES = np.full((200, 16, 12, 3), 0.5, "float32")
+INDICES = np.arange(200)
+
+
+def test_each_image_depends_on_seed_epoch_and_index_alone():
+    kinds = parse_corruptions("gaussian:0.1-0.3,salt_and_pepper:0.2")
+    whole, _ = corrupt(IMAGES, kinds, INDICES, seed=3, epoch=1)
+    part, _ = corrupt(IMAGES[5:8], kinds, INDICES[5:8], seed=3, epoch=1)
+    np.testing.assert_array_equal(whole[5:8], part)
+    for other in ({"seed": 4, "epoch": 1}, {"seed": 3, "epoch": 2}):
+        assert (corrupt(IMAGES, kinds, INDICES, **other)[0] != whole).any(axis=(1, 2, 3)).all()
+
+
+def test_gaussian_noise_has_its_deviation():
+    noisy, known = corrupt(IMAGES, parse_corruptions("gaussian:25/255"), INDICES)
+    assert noisy.std() == pytest.approx(25 / 255, rel=0.01)
+    assert noisy.dtype == np.float32
+    assert (known == 1).all()
+    spreads = corrupt(IMAGES, parse_corruptions("gaussian:0.02-0.12"), INDICES)[0].std((1, 2, 3))
+    assert spreads.min() < 0.03
+    assert spreads.max() > 0.11
+
+
+def test_noise_stays_in_the_range_of_images():
+    noisy, _ = corrupt(IMAGES, parse_corruptions("gaussian:0.9"), INDICES)
+    assert (noisy.min(), noisy.max()) == (0, 1)
+
+
+def test_salt_and_pepper_hits_its_share_of_whole_pixels():
+    noisy, known = corrupt(IMAGES, parse_corruptions("salt_and_pepper:0.3"), INDICES)
+    hit = (noisy != 0.5).all(-1)
+    assert hit.mean() == pytest.approx(0.3, abs=0.01)
+    assert noisy[hit].mean() == pytest.approx(0.5, abs=0.02)
+    assert set(np.unique(noisy)) == {0, 0.5, 1}
+    assert (known == 1).all()
+
+
+HIDING = {"block:5": 25, "block:0.5": 36, "centre:4": 16, "half": 96}
+
+
+@pytest.mark.parametrize("text", HIDING)
+def test_missing_pixels_are_known_and_empty(text):
+    hidden, known = corrupt(IMAGES, parse_corruptions(text), INDICES)
+    assert known.shape == (200, 16, 12, 1)
+    np.testing.assert_array_equal((known == 0).sum((1, 2, 3)), HIDING[text])
+    np.testing.assert_array_equal(hidden, IMAGES * known)
+    places = len(np.unique(known, axis=0))
+    assert places == 1 if text == "centre:4" else places > 3
+
+
+def test_random_pixels_go_missing_at_their_rate():
+    _, known = corrupt(IMAGES, parse_corruptions("pixels:0.3"), INDICES)
+    assert (known == 0).mean() == pytest.approx(0.3, abs=0.01)
+
+
+def test_several_corruptions_take_turns_at_random():
+    _, known = corrupt(IMAGES, parse_corruptions("centre:4, half"), INDICES)
+    missing = (known == 0).sum((1, 2, 3))
+    assert set(missing) == {16, 96}
+    assert 60 < (missing == 16).sum() < 140
+
+
+MISTAKES = [
+    ("blur:2", "known are gaussian, salt_and_pepper"),
+    ("gaussian", "needs a number"),
+    ("gaussian:-0.1", "must be above 0"),
+    ("gaussian:0", "must be above 0"),
+    ("gaussian:0.3-0.1", "is not possible"),
+    ("gaussian:x", "needs a number"),
+    ("pixels:1", "must be above 0 and below 1"),
+    ("salt_and_pepper:30", "must be above 0 and below 1"),
+    ("half:0.3", "takes no number"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES)
+def test_mistakes_say_what_is_accepted(text, message):
+    with pytest.raises(InputError, match=message):
+        parse_corruptions(text)
+
+
+def test_a_block_must_leave_something():
+    for text in ("block:12", "centre:20"):
+        with pytest.raises(InputError, match="stay below 12"):
+            parse_corruptions(text)[0].check((16, 12, 3))
+    assert set(KINDS) == {"gaussian", "salt_and_pepper", "block", "centre", "half", "pixels"}

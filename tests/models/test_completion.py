@@ -1,0 +1,119 @@
+"""Completions of a VAE against the exact conditional of a linear Gaussian one."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ae import VAE, InputError
+from keras_ae.objectives import get_likelihood
+from tests.helpers import batch, small_vae
+
+SHAPE = (2, 3, 1)
+PIXELS, LATENTS = 6, 2
+VARIANCE = 0.004
+MASK = np.array([[1, 1, 1], [1, 0, 0]], "float32")
+
+
+W = np.linalg.qr(np.random.default_rng(3).normal(size=(PIXELS, LATENTS)))[0] * np.array([0.22, 0.12])
+B = np.full(PIXELS, 0.5)  # x = W z + B + noise; W's columns are orthogonal, so that the posterior is diagonal
+
+
+def linear_vae(trained_variance=VARIANCE, inflate=0.0, shift=0.0) -> VAE:
+    """The linear VAE with the exact encoder for a pixel variance, or one that errs by a known amount."""
+    precision = 1 + (W**2).sum(0) / trained_variance
+    gain = W / trained_variance / precision
+    image = keras.Input(SHAPE)
+    flat = keras.layers.Flatten()(image)
+    z_mean, z_log_var = keras.layers.Dense(LATENTS), keras.layers.Dense(LATENTS, kernel_initializer="zeros")
+    encoder = keras.Model(image, [z_mean(flat), z_log_var(flat)])
+    z_mean.set_weights([gain, shift - B @ gain])
+    z_log_var.set_weights([np.zeros((PIXELS, LATENTS)), inflate - np.log(precision)])
+    decoder = keras.Sequential([keras.Input((LATENTS,)), keras.layers.Dense(PIXELS), keras.layers.Reshape(SHAPE)])
+    decoder.set_weights([W.T, B])
+    likelihood = "squared_error"
+    if trained_variance != 0.5:
+        likelihood = get_likelihood("gaussian_learned")
+        likelihood.log_variance.assign(np.log(trained_variance))
+    return VAE(encoder, decoder, likelihood=likelihood)
+
+
+def exact_conditional(image):
+    """Mean and covariance of the two missing pixels given the known ones, of N(b, W W' + VARIANCE I)."""
+    known = MASK.reshape(-1) > 0
+    covariance = W @ W.T + VARIANCE * np.eye(PIXELS)
+    gain = covariance[~known][:, known] @ np.linalg.inv(covariance[known][:, known])
+    mean = B[~known] + gain @ (image.reshape(-1)[known] - B[known])
+    return mean, covariance[~known][:, ~known] - gain @ covariance[known][:, ~known]
+
+
+CASES = {
+    "exact encoder, pseudo-Gibbs": ({}, "pseudo_gibbs"),
+    "exact encoder, Metropolis": ({}, "metropolis"),
+    "wrong encoder, Metropolis": ({"inflate": 0.7, "shift": 0.15}, "metropolis"),
+    "trained with another variance": ({"trained_variance": 0.5}, "metropolis"),
+}
+
+
+def chains(image, count=4000, **kwargs):
+    """The missing pixels (count, 2) of completions."""
+    kwargs, vae = kwargs.pop("of", {}), linear_vae(**kwargs)
+    found = vae.complete(image, MASK[None], count, variance=VARIANCE, seed=1, **kwargs)
+    np.testing.assert_array_equal(found[:, :, MASK > 0], np.broadcast_to(image[:, None, MASK > 0], (1, count, 4, 1)))
+    return found[0, :, MASK == 0, 0].T
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_completions_have_the_exact_conditional(case):
+    errors, method = CASES[case]
+    image = np.random.default_rng(0).normal(0.5, 0.1, (1, *SHAPE)).astype("float32")
+    mean, covariance = exact_conditional(image)
+    assert 5 * np.sqrt(covariance.max()) < 0.5  # nothing is clipped
+    found = chains(image, **errors, of={"method": method, "steps": 200})
+    error_of_mean = np.sqrt(np.diag(covariance) / len(found))
+    assert (np.abs(found.mean(0) - mean) < 4 * error_of_mean).all()
+    # The standard error of a variance is sqrt(2 / n) of it: 2%.
+    np.testing.assert_allclose(np.cov(found.T), covariance, atol=0.09 * covariance.max())
+
+
+def test_metropolis_mends_what_pseudo_gibbs_gets_wrong():
+    image = np.random.default_rng(0).normal(0.5, 0.1, (1, *SHAPE)).astype("float32")
+    mean, _ = exact_conditional(image)
+    wrong = chains(image, shift=0.15, inflate=0.7, of={"method": "pseudo_gibbs", "steps": 50})
+    assert np.abs(wrong.mean(0) - mean).max() > 0.02
+
+
+def test_a_conditional_model_completes_on_every_seed_alike():
+    vae = small_vae()
+    images, labels = batch(3)["image"], batch(3)["label"]
+    mask = np.ones((3, 8, 8, 1))
+    mask[:, 2:5, 2:5] = 0
+    found = vae.complete(images, mask, 2, labels=labels, steps=3, seed=4)
+    assert found.shape == (3, 2, 8, 8, 3)
+    assert ((found >= 0) & (found <= 1)).all()
+    np.testing.assert_array_equal(found, vae.complete(images, mask[..., 0], 2, labels=labels, steps=3, seed=4))
+    hidden = np.where(mask > 0, images, np.nan)  # what lies under the mask is not looked at
+    np.testing.assert_array_equal(found, vae.complete(hidden, mask, 2, labels=labels, steps=3, seed=4))
+    smooth = vae.complete(images, mask, 2, labels=labels, steps=3, seed=4, noise=False)
+    assert np.abs(np.diff(smooth, axis=2)).mean() < np.abs(np.diff(found, axis=2)).mean()
+
+
+MISTAKES = [
+    ({"method": "gibbs"}, "known are metropolis, pseudo_gibbs"),
+    ({"count": 0}, "must be 1 or more"),
+    ({"variance": 0.0}, "must be above 0"),
+    ({"mask": np.ones((2, 8, 7))}, r"take \(2, 8, 8, 1\)"),
+    ({"mask": np.full((2, 8, 8), 0.5)}, "other numbers"),
+    ({"mask": np.stack([np.ones((8, 8)), np.zeros((8, 8))])}, "all pixels of image 1 are missing"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES)
+def test_mistakes_say_what_is_accepted(arguments, message):
+    vae = small_vae(conditioning="none")
+    with pytest.raises(InputError, match=message):
+        vae.complete(batch(2)["image"], **{"mask": np.ones((2, 8, 8)), **arguments})
+
+
+def test_bernoulli_pixels_are_refused():
+    with pytest.raises(InputError, match="no variance"):
+        small_vae(conditioning="none", likelihood="bernoulli").complete(batch(1)["image"], np.ones((1, 8, 8)))

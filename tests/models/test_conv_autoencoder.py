@@ -1,0 +1,135 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_ae import InputError, conv_autoencoder, load_model, restore_images, save_model
+from keras_ae.models import TASKS
+from keras_ae.tasks import TASKS as TASKS_WITH_BATCHES
+from tests.helpers import batch
+
+
+def inputs_of(model, n=2, shape=(8, 8, 3)) -> dict:
+    names = {tensor.name for tensor in model.inputs}
+    mask = np.ones((n, *shape[:2], 1), "float32")
+    mask[:, 1:3, 1:4] = 0
+    return {name: value for name, value in {**batch(n, shape), "mask": mask}.items() if name in names}
+
+
+SHAPES = [
+    ((32, 32, 3), 2, {}),
+    ((32, 32, 3), 1, {"skip_connections": True}),
+    ((28, 28, 1), 3, {"skip_connections": True}),
+    ((45, 61, 3), 2, {}),
+    ((45, 61, 3), 5, {"skip_connections": True}),
+    ((9, 5, 3), 5, {"skip_connections": True}),
+    ((1, 1, 1), 1, {}),
+]
+
+
+@pytest.mark.parametrize(("shape", "code_size", "kwargs"), SHAPES)
+def test_any_image_and_any_code_size(shape, code_size, kwargs):
+    model = conv_autoencoder(shape, code_size, 7, width=4, **kwargs)
+    assert isinstance(model, keras.models.Functional if hasattr(keras.models, "Functional") else keras.Model)
+    code = model.get_layer("encoder").outputs[0]
+    assert code.shape == (None, code_size, code_size, 7)
+    assert model.get_layer("decoder").inputs[0].shape == code.shape
+    assert model.predict(inputs_of(model, shape=shape), verbose=0).shape == (2, *shape)
+
+
+@pytest.mark.parametrize("skip_connections", [False, True])
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_fits_saves_and_loads(task, skip_connections, tmp_path):
+    model = conv_autoencoder(
+        (8, 8, 3), 2, 6, width=4, task=task, skip_connections=skip_connections, num_classes=3, conditioning="both"
+    )
+    inputs = inputs_of(model, 4)
+    made = TASKS_WITH_BATCHES[task]()
+    target = np.eye(2, dtype="float32")[batch(4)["label"][:, None, None] * np.ones((1, 8, 8), int) % 2]
+    model.compile("adam", **made.measures(model))
+    target = target if task == "segment" else batch(4)["image"]
+    history = model.fit(inputs, target, epochs=8, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    save_model(model, tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict(inputs, verbose=0), model.predict(inputs, verbose=0), atol=1e-5)
+
+
+def test_labels_reach_the_decoder_or_both():
+    image = batch(1)["image"].repeat(3, 0)
+    for conditioning, of_code in (("none", False), ("decoder", False), ("both", True)):
+        model = conv_autoencoder((8, 8, 3), 2, 6, width=4, num_classes=3, conditioning=conditioning)
+        encoder = model.get_layer("encoder")
+        labels = {"label": np.arange(3)} if conditioning != "none" else {}
+        given = {"image": image, **labels}
+        code = encoder.predict({name.name: given[name.name] for name in encoder.inputs}, verbose=0)
+        output = model.predict(given, verbose=0)
+        assert (np.ptp(code, axis=0) > 1e-6).any() == of_code
+        assert (np.ptp(output, axis=0) > 1e-6).any() == (conditioning != "none")
+
+
+def test_the_decoder_works_alone():
+    model = conv_autoencoder((8, 8, 3), 2, 6, width=4)
+    image = batch(2)["image"]
+    code = model.get_layer("encoder").predict(image, verbose=0)
+    alone = model.get_layer("decoder").predict(code, verbose=0)
+    np.testing.assert_allclose(alone, model.predict(image, verbose=0), atol=1e-6)
+
+
+def test_completion_returns_known_pixels_unchanged():
+    model = conv_autoencoder((8, 8, 3), 2, 6, width=4, task="complete")
+    images, mask = batch(3)["image"], inputs_of(model, 3)["mask"]
+    found = restore_images(model, images, mask=mask)
+    known = np.broadcast_to(mask > 0, images.shape)
+    np.testing.assert_array_equal(found[known], images[known])
+    assert (found[~known] != images[~known]).all()
+    hidden = np.where(known, images, np.nan)  # what lies under the mask is not looked at
+    np.testing.assert_array_equal(restore_images(model, hidden, mask=mask[..., 0]), found)
+
+
+def test_a_denoiser_with_skip_connections_starts_at_its_input():
+    model = conv_autoencoder((8, 8, 3), 2, 6, width=4, task="denoise", skip_connections=True)
+    last = model.get_layer("decoder").get_layer("output")
+    last.set_weights([0 * weight for weight in last.get_weights()])
+    images = batch(2)["image"]
+    np.testing.assert_array_equal(restore_images(model, images), images)
+
+
+def test_segmentation_gives_probabilities():
+    model = conv_autoencoder((8, 8, 3), 2, 6, width=4, task="segment", mask_classes=4)
+    found = restore_images(model, batch(2)["image"])
+    assert found.shape == (2, 8, 8, 4)
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+
+
+BUILDING = [
+    ({"code_size": 9}, "give 1 to 8"),
+    ({"code_size": 0}, "must be 1 or more"),
+    ({"task": "sharpen"}, "known are reconstruct, denoise, complete, segment"),
+    ({"conditioning": "all"}, "known are none, decoder, both"),
+    ({"conditioning": "decoder"}, "needs classes"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BUILDING)
+def test_a_model_that_cannot_be_says_why(arguments, message):
+    with pytest.raises(InputError, match=message):
+        conv_autoencoder((8, 8, 3), **arguments)
+
+
+USING = [
+    ({"mask": None}, "takes a mask"),
+    ({"labels": None}, "takes a label"),
+    ({"images": np.zeros((2, 8, 9, 3))}, r"takes \(n, 8, 8, 3\)"),
+    ({"mask": np.ones((2, 7, 8))}, r"take \(2, 8, 8, 1\)"),
+    ({"mask": np.zeros((2, 8, 8))}, "all pixels of image 0 are missing"),
+    ({"labels": [0, 3]}, "from 0 to 2"),
+    ({"labels": [0]}, "2 labels"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), USING)
+def test_bad_arrays_say_what_is_accepted(arguments, message):
+    model = conv_autoencoder((8, 8, 3), 2, 6, width=4, task="complete", num_classes=3, conditioning="decoder")
+    given = {"images": batch(2)["image"], "mask": np.ones((2, 8, 8)), "labels": [0, 1], **arguments}
+    with pytest.raises(InputError, match=message):
+        restore_images(model, given.pop("images"), **given)

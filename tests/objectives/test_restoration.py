@@ -1,0 +1,79 @@
+import keras
+import numpy as np
+import pytest
+from keras.ops import convert_to_numpy as to_numpy
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from keras_ae import InputError
+from keras_ae.objectives import PSNR, SSIM, SSIMLoss, get_loss
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.random((5, 17, 14, 3), dtype="float32")
+OTHERS = np.clip(IMAGES + RANDOM.normal(0, 0.1, IMAGES.shape), 0, 1).astype("float32")
+
+
+def windows(images, size=11):
+    """Gaussian means over whole windows, (height - size + 1, width - size + 1, channels)."""
+    line = np.exp(-0.5 * (np.arange(size) - size // 2) ** 2 / 1.5**2)
+    kernel = np.outer(line, line) / line.sum() ** 2
+    return np.einsum("hwcij,ij->hwc", np.lib.stride_tricks.sliding_window_view(images, (size, size), (0, 1)), kernel)
+
+
+def reference_ssim(a, b, size=11):
+    """Wang et al. 2004, equation 13."""
+    a, b = a.astype("float64"), b.astype("float64")
+    mean_a, mean_b = windows(a, size), windows(b, size)
+    var_a, var_b = windows(a * a, size) - mean_a**2, windows(b * b, size) - mean_b**2
+    covariance = windows(a * b, size) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    found = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return (found / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean()
+
+
+def test_ssim_is_that_of_scikit_image():
+    settings = {"gaussian_weights": True, "use_sample_covariance": False, "channel_axis": -1, "data_range": 1.0}
+    expected = [structural_similarity(a, b, sigma=1.5, **settings) for a, b in zip(IMAGES, OTHERS, strict=True)]
+    np.testing.assert_allclose(
+        [reference_ssim(*pair) for pair in zip(IMAGES, OTHERS, strict=True)], expected, atol=1e-6
+    )
+    np.testing.assert_allclose(to_numpy(SSIMLoss(reduction=None)(IMAGES, OTHERS)), 1 - np.array(expected), atol=1e-4)
+    metric = SSIM()
+    metric.update_state(IMAGES[:4], OTHERS[:4])
+    metric.update_state(IMAGES[4:], OTHERS[4:])  # a short last batch
+    np.testing.assert_allclose(metric.result(), np.mean(expected), atol=1e-4)
+
+
+def test_small_images_have_smaller_windows():
+    image, other = IMAGES[:1, :8, :9], OTHERS[:1, :8, :9]
+    expected = reference_ssim(image[0], other[0], size=7)
+    np.testing.assert_allclose(1 - to_numpy(SSIMLoss()(image, other)), expected, atol=1e-4)
+
+
+def test_psnr_is_a_mean_over_images():
+    metric = PSNR()
+    metric.update_state(IMAGES[:4], OTHERS[:4])
+    metric.update_state(IMAGES[4:], OTHERS[4:])
+    expected = np.mean([peak_signal_noise_ratio(a, b, data_range=1.0) for a, b in zip(IMAGES, OTHERS, strict=True)])
+    np.testing.assert_allclose(metric.result(), expected, rtol=1e-5)
+
+
+def test_psnr_and_losses_look_at_weighted_pixels_only():
+    weight = (RANDOM.random(IMAGES.shape[:3]) < 0.3).astype("float32")
+    metric = PSNR()
+    metric.update_state(IMAGES, OTHERS, sample_weight=weight)
+    errors = [np.square(a - b)[w > 0].mean() for a, b, w in zip(IMAGES, OTHERS, weight, strict=True)]
+    np.testing.assert_allclose(metric.result(), np.mean(-10 * np.log10(errors)), rtol=1e-5)
+    chosen = weight > 0
+    for name, reference in (("mse", np.square(IMAGES - OTHERS)), ("mae", np.abs(IMAGES - OTHERS))):
+        loss = get_loss(name)(IMAGES, OTHERS, sample_weight=weight)
+        np.testing.assert_allclose(to_numpy(loss), reference[chosen].mean(), rtol=1e-5)
+    ssim = get_loss("ssim")  # a window spans known and missing pixels
+    np.testing.assert_allclose(
+        to_numpy(ssim(IMAGES, OTHERS, sample_weight=weight)), to_numpy(ssim(IMAGES, OTHERS)), rtol=1e-6
+    )
+
+
+def test_an_unknown_loss_is_named():
+    with pytest.raises(InputError, match="known are mse, mae, ssim"):
+        get_loss("psnr")
+    assert isinstance(get_loss("mse"), keras.losses.MeanSquaredError)

@@ -1,0 +1,146 @@
+"""What the training scripts share: their flags, and a run from the data to the saved model."""
+
+import random
+import sys
+import time
+from pathlib import Path
+
+import _cli
+import _runs
+
+
+def parser(description: str, model: str, code) -> _cli.Parser:
+    """The flags of every training; `code(add)` adds those that size the model's code.
+
+    Args:
+        model: the name of the model, as in "runs/<model>-...".
+    """
+    parser = _cli.Parser(description=description)
+    _cli.add_backend(parser)
+    _cli.add_data(parser, "shapes")
+    add = parser.add_argument_group("images and model").add_argument
+    add("--image-size", type=_cli.image_size, metavar="SIZE", help="scale and centre-crop to 64, or 45x61 (H x W)")
+    code(add)
+    add(
+        "--width", type=_cli.positive, default=32, help="size of the networks: a quarter of their last level's features"
+    )
+    add("--flip", action="store_true", help="mirror half of the training images left to right, others each epoch")
+    add = parser.add_argument_group("training").add_argument
+    add("--epochs", type=_cli.positive, default=3, help="passes over the training images")
+    add("--batch-size", type=_cli.positive, default=64, help="images a step")
+    add("--learning-rate", type=_cli.not_negative, default=3e-3, help="peak, after a warm-up; then cosine decay to 0")
+    add("--clip-norm", type=_cli.not_negative, default=0.0, help="bound of the whole gradient's norm; 0: none")
+    add("--precision", choices=_cli.PRECISIONS, default="float32", help="of the computation")
+    add("--seed", type=_cli.seed, default=0, help="of weights, shuffling and noise")
+    add("--smoke", action="store_true", help="tiny data and two steps, to see that everything runs")
+    add = parser.add_argument_group("files").add_argument
+    add("--run-dir", type=Path, metavar="DIR", help=f"where the run writes (default: runs/{model}-NAME-BACKEND-TIME)")
+    add("--output", type=Path, metavar="FILE", help="the trained model (default: model.keras in the run's folder)")
+    add("--start-from", type=Path, metavar="FILE", help="a saved model, to go on training its weights")
+    add("--resume", type=Path, metavar="RUN_DIR", help="go on with a stopped run, with the flags kept in it")
+    add("--grid-every", type=_cli.positive, default=1, help="epochs between pictures")
+    return parser
+
+
+def arguments(parser: _cli.Parser):
+    """The flags given, or those of the run that is resumed; after this Keras may be imported."""
+    args = parser.parse_args()
+    if args.resume:
+        _runs.take_flags(parser, args)
+    elif args.smoke:
+        args.limit, args.epochs, args.batch_size = 80, 1, 32
+    _runs.check_output(parser, args)
+    args.started = time.time()
+    _cli.set_environment(parser, args.backend)
+    return args
+
+
+def load(args):
+    """The data set that the flags name."""
+    from keras_ae import data
+
+    dataset = data.load(
+        args.dataset, image_size=args.image_size, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit
+    )
+    _cli.forget_tensorflow(args.backend)
+    return dataset
+
+
+def prepare(args) -> None:
+    """Seeds the initializers and sets the precision, before a model is built."""
+    import keras
+
+    random.seed(args.seed)  # where initializers draw their seeds; Keras's own function would import TensorFlow
+    keras.config.set_dtype_policy(args.precision)
+
+
+def optimizer(args, steps: int):
+    """Muon, which needs far fewer epochs than Adam (docs/performance.md), with a warm-up and cosine decay."""
+    import keras
+
+    from keras_ae import Muon
+
+    total = steps * args.epochs
+    warmup = min(300, total // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.1 * args.learning_rate, total - warmup, warmup_target=args.learning_rate, warmup_steps=warmup
+    )
+    return Muon(schedule, global_clipnorm=args.clip_norm or None)
+
+
+def run(args, model, dataset, *, name: str, describe: str, pictures, about: dict, task=None, unit: str = "") -> None:
+    """Trains the compiled model in a run folder of its own, measures it on the test images and saves it.
+
+    Args:
+        name: of the kind of model.
+        describe: the model in words.
+        pictures: as `ImageGrids` takes it.
+        about: what the saved file says beside data set, classes, image shape, flags, versions and results.
+        task: what makes the batches; `None`: the images and labels themselves.
+        unit: of the results, for the summary's title.
+    """
+    from keras_ae import callbacks, data, save_model
+
+    if args.start_from:
+        _runs.start_from(model, args.start_from)
+    run_dir, output = _runs.open_run(args, name)
+    history = callbacks.restore(model, run_dir)
+    progress = callbacks.Progress()
+    print(
+        f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.validation):,} validation, "
+        f"{len(dataset.test):,} test images of {'x'.join(map(str, dataset.image_shape))}\n"
+        f"{describe} with {model.count_params():,} weights on {args.backend}\n"
+        f"run folder: {run_dir}",
+        flush=True,
+    )
+    batches = data.training_batches(
+        dataset.train, args.batch_size, seed=args.seed, epoch=len(history), flip=args.flip, task=task
+    )
+    try:
+        with callbacks.StopOnSignal() as stop:
+            model.fit(
+                batches,
+                steps_per_epoch=data.steps_per_epoch(dataset.train, args.batch_size),
+                epochs=args.epochs,
+                initial_epoch=len(history),
+                validation_data=data.evaluation_batches(dataset.validation, task=task),
+                verbose=0,
+                callbacks=[
+                    callbacks.StopOnNotFinite(),
+                    callbacks.Checkpoint(run_dir, history),
+                    callbacks.ImageGrids(run_dir, pictures, args.grid_every),
+                    callbacks.LossCurves(run_dir, history),
+                    progress,
+                    stop,
+                ],
+            )
+        results = model.evaluate(data.evaluation_batches(dataset.test, task=task), return_dict=True, verbose=0)
+        results = {key: float(value) for key, value in results.items()}
+        save_model(model, output, _runs.metadata(args, dataset, name, results) | about)
+    except KeyboardInterrupt:
+        progress.close()
+        print(f"\ngo on with: python train/{Path(sys.argv[0]).name} --resume {run_dir}", file=sys.stderr)
+        raise
+    _cli.table(f"{len(dataset.test):,} test images{unit}", results)
+    print(f"\n{time.time() - args.started:.0f} s. Written: {output}, and pictures, curves and history in {run_dir}")
+    print(f"next: python train/sample.py {output} --backend {args.backend}")
