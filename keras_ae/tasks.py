@@ -24,12 +24,13 @@ class Task:
     """Images back from a small code.
 
     Args:
-        corruption: as `parse_corruptions` takes it; the task's own default where `None`.
+        corruption: as `parse_corruptions` takes it, or one of the task's `words`; its default where `None`.
         label: whether the model is given labels.
     """
 
     name = "reconstruct"
     default_corruption: str | None = None
+    words = ()
     hides = False
     masks = False  # whether batches need the segmentation
 
@@ -37,7 +38,7 @@ class Task:
         self.corruption = text = corruption or self.default_corruption
         if corruption and self.default_corruption is None:
             raise InputError(f"the task '{self.name}' takes no corruption; leave out '{corruption}'")
-        self.corruptions = parse_corruptions(text) if text else []
+        self.corruptions = parse_corruptions(text) if text and text not in self.words else []
         for one in self.corruptions:
             if one.hides != self.hides:
                 kinds = "missing pixels (block, centre, half, pixels)" if self.hides else "noise"
@@ -71,28 +72,49 @@ class Task:
 
 
 class Denoise(Task):
-    """The image without its noise."""
+    """The image without its noise; with the word "none", of images that are noisy already."""
 
     name = "denoise"
     default_corruption = "gaussian:25/255"
+    words = ("none",)
 
     def _examples(self, batch, indices, seed, epoch):
+        if not self.corruptions:
+            return {"image": batch["image"]}, batch["image"]
         noisy, _ = corrupt(batch["image"], self.corruptions, indices, seed=seed, epoch=epoch)
         return {"image": noisy}, batch["image"]
 
     def rows(self, inputs, target, output):
-        return {"original": target, "noisy": inputs["image"], "denoised": output}
+        rows = {"original": target, "noisy": inputs["image"], "denoised": output}
+        return rows if self.corruptions else {"noisy": target, "denoised": output}
 
 
 class Complete(Task):
-    """The missing pixels from the known ones; measured over the missing ones (SSIM: over the whole image)."""
+    """The missing pixels from the known ones; measured over the missing ones (SSIM: over the whole image).
+
+    With the word "masks", what is not black in NAME_mask.png beside an image is missing.
+    """
 
     name = "complete"
     default_corruption = "block:0.25,pixels:0.5"
+    words = ("masks",)
     hides = True
 
+    def __init__(self, corruption=None, *, label=False):
+        super().__init__(corruption, label=label)
+        self.masks = not self.corruptions
+
+    def check(self, dataset):
+        super().check(dataset)
+        if self.masks and not dataset.mask_classes:
+            raise InputError(f"the data set {dataset.name} has no masks; give another corruption than 'masks'")
+
     def _examples(self, batch, indices, seed, epoch):
-        image, mask = corrupt(batch["image"], self.corruptions, indices, seed=seed, epoch=epoch)
+        if self.masks:
+            mask = (batch["segmentation"][..., None] == 0).astype("float32")
+            image = batch["image"] * mask
+        else:
+            image, mask = corrupt(batch["image"], self.corruptions, indices, seed=seed, epoch=epoch)
         return {"image": image, "mask": mask}, batch["image"], 1.0 - mask[..., 0]
 
     def rows(self, inputs, target, output):

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from PIL import Image
 
 import keras_ae
 
@@ -56,3 +57,14 @@ def run_layer_or_model(build, inputs, tmp_path, *, fit=None) -> None:
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     expected = keras.ops.convert_to_numpy(model(inputs))
     np.testing.assert_allclose(keras.ops.convert_to_numpy(loaded(inputs)), expected, atol=1e-6)
+
+
+def folder_with_masks(path, levels=(0, 255)):
+    """Six images of 9x9 whose red and blue are their mask's value, and the masks beside them."""
+    path.mkdir()
+    for number in range(6):
+        mask = np.full((9, 9), levels[0], "uint8")
+        mask[2:6, number : number + 3] = levels[-1]
+        Image.fromarray(np.dstack([mask, 255 - mask, mask])).save(path / f"{number}.png")
+        Image.fromarray(mask).save(path / f"{number}_mask.png")
+    return path

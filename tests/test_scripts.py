@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from PIL import Image
 
 from keras_ae import callbacks
+from tests.helpers import folder_with_masks
 
 TRAIN = Path(__file__).parent.parent / "train"
 BACKEND = keras.backend.backend()
@@ -46,7 +48,7 @@ def smoke(script, run_dir, *arguments):
     return script("vae", "--backend", BACKEND, "--smoke", "--run-dir", run_dir, *arguments)
 
 
-@pytest.mark.parametrize("name", ["vae", "sample", "evaluate"])
+@pytest.mark.parametrize("name", ["vae", "conv_ae", "sample", "evaluate"])
 def test_help_imports_no_framework_and_names_all_there_is(name):
     code = f"import sys; sys.argv = ['{name}.py', '--help']; sys.path.insert(0, r'{TRAIN}'); import {name}\n"
     code += f"try: {name}.main()\nexcept SystemExit: pass\nassert not {{'keras', 'numpy'}} & sys.modules.keys()"
@@ -74,7 +76,7 @@ def test_train_sample_evaluate(script, tmp_path):
     with Image.open("model-samples.png") as picture:
         assert 2 * 64 < picture.height < 3 * 64
         assert 3 * 64 < picture.width < 5 * 64
-    for kind in ("reconstructions", "interpolations", "traversals"):
+    for kind in ("reconstructions", "interpolations", "traversals", "completions"):
         code, out, err = script("sample", "run/model.keras", "--backend", BACKEND, "--kind", kind, "--limit", "80")
         assert code == 0, err
         assert out == f"written: model-{kind}.png\n"
@@ -108,6 +110,48 @@ def test_train_sample_evaluate(script, tmp_path):
         code, _, err = script(name, *extra, *([] if "--resume" in extra else ["--backend", BACKEND]))
         assert code == 2
         assert "exists already" in err
+
+
+@pytest.mark.parametrize("task", ["denoise", "complete", "segment"])
+def test_an_autoencoder_restores(script, tmp_path, task):
+    flags = ["--backend", BACKEND, "--task", task, "--smoke", "--run-dir", "run", "--width", "4", "--skip-connections"]
+    code, out, err = script("conv_ae", *flags, "--image-size", "16", "--conditioning", "decoder")
+    assert code == 0, err
+    assert f"of code 2x2x128 to {task}" in out
+    assert {f"epoch_001_{task}.png", "losses.png", "model.keras"} <= {path.name for path in Path("run").iterdir()}
+
+    code, out, err = script("sample", "run/model.keras", "--backend", BACKEND, "--count", "8", "--limit", "80")
+    assert (code, out) == (0, "written: model-restored.png\n"), err
+    with Image.open("model-restored.png") as picture:
+        assert 3 * 64 < picture.height < 4 * 64  # three rows of 8
+        assert 8 * 64 < picture.width < 10 * 64
+
+    code, out, err = script("evaluate", "run/model.keras", "--backend", BACKEND, "--json", "--limit", "80")
+    assert code == 0, err
+    results = json.loads(out)
+    assert results["task"] == task
+    measures = {"mean_iou"} if task == "segment" else {"mse", "psnr", "ssim"}
+    assert measures <= results.keys()
+    if task == "denoise":
+        assert 20 < results["noisy_psnr"] < 21  # of 25/255, clipped
+        assert "makes no samples" in script("sample", "run/model.keras", "--backend", BACKEND, "--kind", "samples")[2]
+
+
+@pytest.mark.filterwarnings("default:.*skipped")
+def test_restored_images_keep_the_names_of_a_folder(script, tmp_path):
+    folder_with_masks(tmp_path / "own")
+    flags = ["--backend", BACKEND, "--dataset", "own", "--run-dir", "run", "--width", "4", "--smoke"]
+    code, _, err = script("conv_ae", *flags, "--task", "complete", "--corruption", "masks")
+    assert code == 0, err
+    flags = ["--backend", BACKEND, "--split", "all", "--separate", "--output", "restored"]
+    code, _, err = script("sample", "run/model.keras", *flags)
+    assert code == 0, err
+    assert {path.name for path in Path("restored").iterdir()} == {f"{number}.png" for number in range(6)}
+    for number in range(6):
+        with Image.open(f"own/{number}.png") as before, Image.open(f"restored/{number}.png") as after:
+            with Image.open(f"own/{number}_mask.png") as mask:
+                known = np.asarray(mask) == 0
+            np.testing.assert_array_equal(np.asarray(before)[known], np.asarray(after)[known])
 
 
 @pytest.mark.filterwarnings("default:.*skipped")
@@ -149,6 +193,10 @@ MISTAKES = [
     (["sample", "text.keras", "--output", "grid.xyz"], "must end in .png"),
     (["sample", "text.keras", "--kind", "interpolations", "--count", "1"], "two images or more"),
     (["vae", "--run-dir", "text.keras/run", "--limit", "20"], "cannot write text.keras/run"),
+    (["conv_ae", "--code-size", "40", "--limit", "20"], "give 1 to 32"),
+    (["conv_ae", "--task", "denoise", "--corruption", "gaussian:-1", "--limit", "20"], "must be above 0"),
+    (["conv_ae", "--task", "complete", "--corruption", "gaussian:1", "--limit", "20"], "is for missing pixels"),
+    (["conv_ae", "--loss", "psnr", "--limit", "20"], "known are mse, mae, ssim"),
 ]
 
 

@@ -7,6 +7,7 @@ from keras_ae import InputError, conv_autoencoder, data, get_task
 from keras_ae.data.batches import Pass
 from keras_ae.models import TASKS as BUILT
 from keras_ae.tasks import TASKS
+from tests.helpers import folder_with_masks
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +74,9 @@ def test_segmentation_finds_the_masks_of_shapes(shapes):
     assert expected > 0.7
 
 
-def folder_with_masks(path, levels=(0, 255)):
-    for number in range(6):
-        mask = np.full((9, 9), levels[0], "uint8")
-        mask[2:6, number : number + 3] = levels[-1]
-        Image.fromarray(np.dstack([mask, 255 - mask, mask])).save(path / f"{number}.png")
-        Image.fromarray(mask).save(path / f"{number}_mask.png")
-    return path
-
-
 def test_a_folder_with_masks_beside_the_images(tmp_path):
-    folder = tmp_path / "own"
-    folder.mkdir()
-    dataset = data.load(str(folder_with_masks(folder, (3, 7))), cache_dir=tmp_path / "cache")
+    folder = folder_with_masks(tmp_path / "own", (3, 7))
+    dataset = data.load(str(folder), cache_dir=tmp_path / "cache")
     assert dataset.mask_classes == 2
     assert len(dataset.train) + len(dataset.validation) + len(dataset.test) == 6
     batch = dataset.train.batch(slice(None), masks=True)

@@ -169,32 +169,6 @@ def table(title: str, rows: dict) -> None:
         print(f"  {name:<{width}}  {value:.5g}" if isinstance(value, float) else f"  {name:<{width}}  {value}")
 
 
-def load_dataset(args, model, metadata: dict):
-    """The data set named on the command line, or the one the model was trained on, in the model's image size."""
-    from keras_ae import InputError, data
-
-    name = args.dataset or metadata.get("dataset")
-    if not name:
-        raise InputError("the file does not say what it was trained on; name a data set with --dataset")
-    same = name == metadata.get("dataset")
-    size = metadata["flags"]["image_size"] if same else model.image_shape[:2]
-    dataset = data.load(
-        name,
-        image_size=tuple(size) if size else None,
-        data_dir=args.data_dir,
-        cache_dir=args.cache_dir,
-        limit=args.limit,
-    )
-    if dataset.image_shape != model.image_shape:
-        raise InputError(f"the images of {name} are {dataset.image_shape}; the model takes {model.image_shape}")
-    if model.conditioning != "none" and dataset.class_names != model.class_names:
-        raise InputError(
-            f"the model knows the classes {', '.join(model.class_names)}; "
-            f"{name} has {', '.join(dataset.class_names) or 'none'}"
-        )
-    return dataset
-
-
 def read_json(parser: Parser, path: Path) -> dict:
     try:
         return json.loads(path.read_text())

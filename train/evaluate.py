@@ -12,31 +12,88 @@ import _cli
 
 def main() -> None:
     parse = _cli.Parser(description=__doc__.splitlines()[0])
-    parse.add_argument("file", type=Path, metavar="FILE", help="a .keras file written by train/vae.py")
+    parse.add_argument("file", type=Path, metavar="FILE", help="a .keras file written by the training scripts")
     _cli.add_backend(parse)
     _cli.add_data(parse, None)
     parse.add_argument("--split", choices=("train", "validation", "test"), default="test", help="which images")
+    _cli.add_corruption(parse.add_argument, "instead of the one trained on; a VAE completes what it hides")
     parse.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parse.add_argument("--smoke", action="store_true", help="few images, to see that everything runs")
     args = parse.parse_args()
     if args.smoke:
         args.limit = args.limit or 20
     _cli.set_environment(parse, args.backend)
-    import keras_ae
-    from keras_ae import data, load_model, read_metadata
+    from _files import File
 
-    model = load_model(args.file)
-    dataset = _cli.load_dataset(args, model, read_metadata(args.file))
+    file = File(args.file)
+    task = None if file.is_vae else file.task(args.corruption)
+    dataset = file.load_dataset(args)
     split = dataset.splits[args.split]
-    results = model.evaluate(data.evaluation_batches(split), return_dict=True, verbose=0)
-    results = {name: float(value) for name, value in results.items()}
-    if not isinstance(model.likelihood, keras_ae.objectives.LIKELIHOODS["bernoulli"]):  # which is no density
-        results["bits_per_dimension"] = 8 - results["elbo"] / (math.prod(model.image_shape) * math.log(2))
+    if task:
+        results = measure_task(file.model, task, dataset, split)
+    elif args.corruption:
+        results = measure_completions(file.model, args.corruption, dataset, split)
+    else:
+        results = measure_vae(file.model, split)
+    unit = "" if task or args.corruption else " (nats per image)"
     if args.json:
         about = {"file": str(args.file), "dataset": dataset.name, "split": args.split, "images": len(split)}
         print(json.dumps({**about, **results}))
     else:
-        _cli.table(f"{args.file}: {len(split):,} {args.split} images of {dataset.name} (nats per image)", results)
+        _cli.table(f"{args.file}: {len(split):,} {args.split} images of {dataset.name}{unit}", results)
+
+
+def measure_vae(vae, split) -> dict:
+    import keras_ae
+    from keras_ae import data
+
+    results = vae.evaluate(data.evaluation_batches(split), return_dict=True, verbose=0)
+    results = {name: float(value) for name, value in results.items()}
+    if not isinstance(vae.likelihood, keras_ae.objectives.LIKELIHOODS["bernoulli"]):  # which is no density
+        results["bits_per_dimension"] = 8 - results["elbo"] / (math.prod(vae.image_shape) * math.log(2))
+    return results
+
+
+def measure_task(model, task, dataset, split) -> dict:
+    """The task's own measures; beside the noisy images' where there is noise."""
+    from keras_ae import data
+
+    task.check(dataset)
+    model.compile(**task.measures(model))
+    results = model.evaluate(data.evaluation_batches(split, task=task), return_dict=True, verbose=0)
+    results = {name: float(value) for name, value in results.items()}
+    if task.name == "denoise":
+        results["noisy_psnr"] = float(psnr_of(task, split))
+    return {"task": task.name, "corruption": task.corruption or "none", **results}
+
+
+def psnr_of(task, split):
+    """PSNR of what the model is given."""
+    from keras_ae.data.batches import Pass
+    from keras_ae.objectives import PSNR
+
+    metric = PSNR()
+    for inputs, target in Pass(split, 128, task):
+        metric.update_state(target, inputs["image"])
+    return metric.result()
+
+
+def measure_completions(vae, corruption: str, dataset, split) -> dict:
+    """PSNR over missing pixels of single completions, and of the mean of four."""
+    from keras_ae import get_task
+    from keras_ae.data.batches import Pass
+    from keras_ae.objectives import PSNR
+
+    task = get_task("complete", corruption)
+    task.check(dataset)
+    metrics = {"psnr_single": PSNR(), "psnr_mean_of_4": PSNR()}
+    for number, (inputs, target, missing) in enumerate(Pass(split, 64, task)):
+        label = split.batch(slice(64 * number, 64 * number + 64))["label"] if vae.conditioning != "none" else None
+        found = vae.complete(target, inputs["mask"], 4, labels=label, noise=False, seed=number)
+        metrics["psnr_single"].update_state(target, found[:, 0], sample_weight=missing)
+        metrics["psnr_mean_of_4"].update_state(target, found.mean(1), sample_weight=missing)
+    scores = {name: float(metric.result()) for name, metric in metrics.items()}
+    return {"task": "complete", "corruption": corruption, **scores}
 
 
 if __name__ == "__main__":

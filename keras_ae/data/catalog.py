@@ -21,7 +21,8 @@ class Split:
 
     Attributes:
         arrays: `images` (n, height, width, channels) uint8, `labels` (n,) int32, and what else the
-            source knows of each image: `masks` (n, height, width, 1) uint8, and `factors` in `shapes`.
+            source knows of each image: `masks` (n, height, width, 1) uint8, `factors` in `shapes`, and the
+            `names` of a folder's files, as bytes.
         indices: which rows belong to the split, in order.
         mask_levels: the greys that the classes of a mask have.
     """

@@ -66,7 +66,11 @@ class ImageFolder:
             for index in part[: self.limit]:
                 file = readable[index][0]
                 label = classes.index(file.parent.name) if classes else 0
-                blocks = {"images": _read(file, mode, size)[None], "labels": np.array([label], "int32")}
+                blocks = {
+                    "images": _read(file, mode, size)[None],
+                    "labels": np.array([label], "int32"),
+                    "names": np.array([str(file.relative_to(self.path)).encode()], "S255"),
+                }
                 if masks:
                     blocks["masks"] = _read_mask(masks[file], readable[index][2], size)[None]
                     levels |= set(np.unique(blocks["masks"]).tolist())

@@ -1,0 +1,134 @@
+"""What `sample.py` makes of a model: rows of images with their names, and files of single ones."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from keras_ae import InputError, get_task, images, restore_images
+
+COUNT = 64
+COLUMNS = 8
+COMPLETIONS = 4
+COMPLETED = 8
+
+
+def samples(args, file):
+    """A row per class, or rows of `COLUMNS`."""
+    model, count = file.model, args.count or COUNT
+    if model.conditioning == "none":
+        if args.labels:
+            raise InputError("this model is not conditional: leave out --labels")
+        return in_rows(model.sample(count, temperature=args.temperature, seed=args.seed)), None, None
+    labels = args.labels.split(",") if args.labels else model.class_names
+    labels = [int(label) if label not in model.class_names and label.isdigit() else label for label in labels]
+    names = [model.class_names[label] for label in model.label_ids(labels, len(labels))]
+    columns = math.ceil(count / len(names))
+    found = model.sample(columns * len(names), np.repeat(names, columns), args.temperature, args.seed)
+    return found.reshape(len(names), columns, *model.image_shape), names, None
+
+
+def reconstructions(args, file):
+    batch, labels = start(args, file, COUNT)
+    return bands({"original": batch["image"], "decoded": file.model.reconstruct(batch["image"], labels)})
+
+
+def interpolations(args, file):
+    batch, labels = start(args, file, 2 * COLUMNS)
+    found, pairs = batch["image"], min(COLUMNS, len(batch["image"]) // 2)
+    labels = None if labels is None else labels[:pairs]
+    return file.model.interpolate(found[:pairs], found[pairs : 2 * pairs], COLUMNS, labels), None, None
+
+
+def traversals(args, file):
+    batch, labels = start(args, file, COUNT)
+    latents, rows = file.model.traverse(batch["image"], labels=labels)
+    return rows, [f"z{latent}" for latent in latents], None
+
+
+def completions(args, file):
+    """A row for each image: original, masked, several completions."""
+    task = get_task("complete", args.corruption)
+    dataset = file.load_dataset(args)
+    task.check(dataset)
+    split = dataset.splits["test" if args.split == "all" else args.split]
+    places = slice(0, args.count or COMPLETED)
+    batch = split.batch(places, masks=task.masks)
+    inputs, target, _ = task.examples(batch, split.indices[places])
+    labels = batch["label"] if file.class_names else None
+    found = file.model.complete(target, inputs["mask"], COMPLETIONS, labels=labels, noise=False, seed=args.seed)
+    masked = np.where(inputs["mask"] > 0, target, np.nan)
+    rows = np.concatenate([target[:, None], masked[:, None], found], axis=1)
+    return rows, [file.class_names[label] for label in labels] if file.class_names else None, None
+
+
+def restored(args, file):
+    """What a convolutional autoencoder makes of images, beside what it is given."""
+    task = file.task(args.corruption)
+    dataset = file.load_dataset(args)
+    task.check(dataset)
+    splits = list(dataset.splits.values()) if args.split == "all" else [dataset.splits[args.split]]
+    left = args.count or (sum(map(len, splits)) if args.separate else COUNT)
+    parts, files = [], []
+    for split in splits:
+        places = slice(0, left)
+        left -= len(split.indices[places])
+        if not len(split.indices[places]):
+            continue
+        inputs, target, *_ = task.examples(split.batch(places, masks=task.masks), split.indices[places])
+        output = restore_images(file.model, inputs["image"], mask=inputs.get("mask"), labels=inputs.get("label"))
+        parts.append(task.rows(inputs, target, output))
+        names = split.arrays.get("names")
+        files += [None] * len(target) if names is None else [name.decode() for name in names[split.indices[places]]]
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if args.separate:
+        last = list(rows)[-1]
+        return rows[last][:, None], [last] * len(files), files
+    return bands(rows)
+
+
+def start(args, file, count: int):
+    """The batch of images to start from, and the labels that the model takes."""
+    split = file.load_dataset(args).splits["test" if args.split == "all" else args.split]
+    batch = split.batch(slice(0, args.count or count))
+    return batch, batch["label"] if file.class_names else None
+
+
+def bands(rows: dict[str, np.ndarray]):
+    """Named rows of any length -> bands of `COLUMNS`."""
+    channels = max(part.shape[-1] for part in rows.values())
+    parts = [in_rows(np.broadcast_to(part, (*part.shape[:3], channels))) for part in rows.values()]
+    return np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:]), list(rows) * len(parts[0]), None
+
+
+def in_rows(found):
+    """(n, ...) -> (rows, COLUMNS, ...), filled up with NaN, which a grid leaves white."""
+    columns = min(COLUMNS, len(found))
+    rows = math.ceil(len(found) / columns)
+    empty = np.full((rows * columns - len(found), *found.shape[1:]), np.nan, "float32")
+    return np.concatenate([found, empty]).reshape(rows, columns, *found.shape[1:])
+
+
+def save_each(rows, names, files, folder: Path) -> None:
+    """Single PNGs; under the names of the files that they were made from, where there are any."""
+    folder.mkdir(parents=True)
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            if np.isnan(image).all():  # a place of the grid that is not filled
+                continue
+            name = f"{y:03d}_{names[y] if names else 'image'}_{x:03d}.png"
+            if files and files[y]:
+                name = Path(files[y]).with_suffix(".png")
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            images.to_picture(image).save(folder / name)
+
+
+grid = images.grid
+KINDS = {
+    "samples": samples,
+    "reconstructions": reconstructions,
+    "interpolations": interpolations,
+    "traversals": traversals,
+    "completions": completions,
+    "restored": restored,
+}
