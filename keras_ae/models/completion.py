@@ -54,13 +54,12 @@ class _Chains:
             self.mean = self._decode(z_mean)
             self.images = np.where(known, images, self.mean)
         self.z = z_mean
-        trained = vae.likelihood.variance
         if variance is None:
-            variance = trained
+            variance = vae.likelihood.variance
             if vae.likelihood.estimate_variance:
                 error = np.square(images - self.mean)[np.broadcast_to(known, images.shape)]
                 variance = max(float(error.mean()), 1e-6)
-        self.variance, self.sharpening = variance, trained / variance
+        self.variance = variance
 
     def step(self, correct: bool) -> None:
         """New latents given the whole image, then new missing pixels given the latents.
@@ -68,7 +67,8 @@ class _Chains:
         With `correct`, latents are proposed by the encoder and accepted with the probability that makes the
         chain's limit the model's own conditional (Mattei & Frellsen 2018, algorithm 1).
         """
-        z_mean, z_variance = self._posterior()
+        z_mean, z_log_var = self._encode()
+        z_variance = np.exp(z_log_var)
         z = z_mean + np.sqrt(z_variance) * self.random.standard_normal(z_mean.shape, dtype="float32")
         mean = self._decode(z)
         accepted = np.ones(len(z), bool)
@@ -88,15 +88,6 @@ class _Chains:
         prior = -0.5 * np.square(z).sum(1)
         proposal = -0.5 * (np.square(z - z_mean) / z_variance).sum(1)
         return likelihood + prior - proposal
-
-    def _posterior(self):
-        """The encoder's mean and variance, carried over from the variance that it was trained with to the
-        chain's: the precision that the pixels add to the prior's grows as their variance falls (exact for
-        a linear decoder)."""
-        z_mean, z_log_var = self._encode()
-        precision = np.exp(-z_log_var)
-        sharper = 1 + np.maximum(precision - 1, 0) * self.sharpening
-        return z_mean * precision * self.sharpening / sharper, 1 / sharper
 
     def _encode(self):
         return self.vae.encoder.predict_on_batch(self.vae.encoder_inputs(self.images.astype("float32"), self.label))

@@ -68,7 +68,7 @@ def test_completions_have_the_exact_conditional(case):
     image = np.random.default_rng(0).normal(0.5, 0.1, (1, *SHAPE)).astype("float32")
     mean, covariance = exact_conditional(image)
     assert 5 * np.sqrt(covariance.max()) < 0.5  # nothing is clipped
-    found = chains(image, **errors, of={"method": method, "steps": 200})
+    found = chains(image, **errors, of={"method": method, "steps": 300})
     error_of_mean = np.sqrt(np.diag(covariance) / len(found))
     assert (np.abs(found.mean(0) - mean) < 4 * error_of_mean).all()
     # The standard error of a variance is sqrt(2 / n) of it: 2%.
