@@ -1,4 +1,4 @@
-"""python -m tests [pytest arguments]: the suite once per backend, one process each."""
+"""python -m tests [pytest arguments]: the suite once per backend, in processes of its own."""
 
 import os
 import subprocess
@@ -13,7 +13,8 @@ def main() -> int:
     for backend in BACKENDS:
         print(f"== {backend}", flush=True)
         environment = {**os.environ, "KERAS_BACKEND": backend}
-        command = [sys.executable, "-m", "pytest", *sys.argv[1:]]
+        # Two at once: most of a test's time is one thread that traces or compiles.
+        command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", *sys.argv[1:]]
         if subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, check=False).returncode:
             failed.append(backend)
     print(f"failed on: {', '.join(failed)}" if failed else f"passed on {', '.join(BACKENDS)}")

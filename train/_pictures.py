@@ -123,7 +123,6 @@ def save_each(rows, names, files, folder: Path) -> None:
             images.to_picture(image).save(folder / name)
 
 
-grid = images.grid
 KINDS = {
     "samples": samples,
     "reconstructions": reconstructions,

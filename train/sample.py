@@ -55,7 +55,7 @@ def main() -> None:
     import _pictures
     from _files import File
 
-    from keras_ae import InputError
+    from keras_ae import InputError, images
 
     file = File(args.file)
     kind = args.kind or ("samples" if file.is_vae else "restored")
@@ -67,7 +67,8 @@ def main() -> None:
         _pictures.save_each(rows, names, files, output)
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
-        _pictures.grid(rows, names).save(output)
+        title = "original, masked, completions" if kind == "completions" else None
+        images.grid(rows, names, title).save(output)
     print(f"written: {output}")
 
 
