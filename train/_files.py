@@ -25,7 +25,7 @@ class File:
         else:
             inputs = {tensor.name: tensor for tensor in self.model.inputs}
             self.image_shape = tuple(inputs["image"].shape[1:])
-            self.class_names = self.metadata["class_names"] if "label" in inputs else []
+            self.class_names = self.metadata.get("class_names", []) if "label" in inputs else []
 
     def task(self, corruption: str | None):
         """The task of a convolutional autoencoder, with the corruption it was trained on or another."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import _cli
 
-PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume", "start_from", "started")
+PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume", "start_from")
 
 
 def check_output(parser: _cli.Parser, args) -> None:

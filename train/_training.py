@@ -8,6 +8,8 @@ from pathlib import Path
 import _cli
 import _runs
 
+STARTED = time.time()
+
 
 def parser(description: str, model: str, code) -> _cli.Parser:
     """The flags of every training; `code(add)` adds those that size the model's code.
@@ -50,7 +52,6 @@ def arguments(parser: _cli.Parser):
     elif args.smoke:
         args.limit, args.epochs, args.batch_size = 80, 1, 32
     _runs.check_output(parser, args)
-    args.started = time.time()
     _cli.set_environment(parser, args.backend)
     return args
 
@@ -142,5 +143,5 @@ def run(args, model, dataset, *, name: str, describe: str, pictures, about: dict
         print(f"\ngo on with: python train/{Path(sys.argv[0]).name} --resume {run_dir}", file=sys.stderr)
         raise
     _cli.table(f"{len(dataset.test):,} test images{unit}", results)
-    print(f"\n{time.time() - args.started:.0f} s. Written: {output}, and pictures, curves and history in {run_dir}")
+    print(f"\n{time.time() - STARTED:.0f} s. Written: {output}, and pictures, curves and history in {run_dir}")
     print(f"next: python train/sample.py {output} --backend {args.backend}")
