@@ -24,13 +24,13 @@ class Task:
     """Images back from a small code.
 
     Args:
-        corruption: as `parse_corruptions` takes it, or one of the task's `words`; its default where `None`.
+        corruption: as `parse_corruptions` takes it, or the task's own `word`; its default where `None`.
         label: whether the model is given labels.
     """
 
     name = "reconstruct"
     default_corruption: str | None = None
-    words = ()
+    word: str | None = None
     hides = False
     masks = False  # whether batches need the segmentation
 
@@ -38,7 +38,7 @@ class Task:
         self.corruption = text = corruption or self.default_corruption
         if corruption and self.default_corruption is None:
             raise InputError(f"the task '{self.name}' takes no corruption; leave out '{corruption}'")
-        self.corruptions = parse_corruptions(text) if text and text not in self.words else []
+        self.corruptions = parse_corruptions(text) if text and text != self.word else []
         for one in self.corruptions:
             if one.hides != self.hides:
                 kinds = "missing pixels (block, centre, half, pixels)" if self.hides else "noise"
@@ -76,7 +76,12 @@ class Denoise(Task):
 
     name = "denoise"
     default_corruption = "gaussian:25/255"
-    words = ("none",)
+    word = "none"
+
+    def check(self, dataset):
+        super().check(dataset)
+        if not self.corruptions:
+            raise InputError("images that are noisy already have no originals to learn from or to measure by")
 
     def _examples(self, batch, indices, seed, epoch):
         if not self.corruptions:
@@ -97,7 +102,7 @@ class Complete(Task):
 
     name = "complete"
     default_corruption = "block:0.25,pixels:0.5"
-    words = ("masks",)
+    word = "masks"
     hides = True
 
     def __init__(self, corruption=None, *, label=False):
@@ -111,7 +116,9 @@ class Complete(Task):
 
     def _examples(self, batch, indices, seed, epoch):
         if self.masks:
-            mask = (batch["segmentation"][..., None] == 0).astype("float32")
+            mask = (batch["mask"] == 0).astype("float32")
+            if not mask.any(axis=(1, 2, 3)).all():
+                raise InputError("a mask has no black: all pixels of its image are missing, and one must be known")
             image = batch["image"] * mask
         else:
             image, mask = corrupt(batch["image"], self.corruptions, indices, seed=seed, epoch=epoch)
@@ -129,17 +136,15 @@ class Segment(Task):
     masks = True
 
     def check(self, dataset):
-        if not dataset.mask_classes:
+        if dataset.mask_classes < 2:
             raise InputError(
-                f"the data set {dataset.name} has no masks to learn from; use shapes, or a folder where "
-                "NAME_mask.png lies beside each image"
+                f"the data set {dataset.name} has {'no masks' if not dataset.mask_classes else 'masks of one class'} "
+                "to learn from; use shapes, or a folder where NAME_mask.png lies beside each image"
             )
-        self.classes = dataset.mask_classes
 
     def _examples(self, batch, indices, seed, epoch):
         # One-hot: Keras's sparse cross-entropy has no gradient on torch for images (keras 3.15).
-        one_hot = np.eye(self.classes, dtype="float32")[batch["segmentation"]]
-        return {"image": batch["image"]}, one_hot
+        return {"image": batch["image"]}, batch["segmentation"]
 
     def measures(self, model, loss=None):
         if loss is not None:

@@ -80,7 +80,8 @@ def test_a_folder_with_masks_beside_the_images(tmp_path):
     assert dataset.mask_classes == 2
     assert len(dataset.train) + len(dataset.validation) + len(dataset.test) == 6
     batch = dataset.train.batch(slice(None), masks=True)
-    np.testing.assert_array_equal(batch["segmentation"] == 1, batch["image"][..., 0] > 5 / 255)
+    np.testing.assert_array_equal(batch["segmentation"][..., 1] == 1, batch["image"][..., 0] > 5 / 255)
+    np.testing.assert_array_equal(batch["segmentation"].sum(-1), 1)
 
     Image.new("L", (4, 4)).save(folder / "0_mask.png")
     with pytest.raises(InputError, match=r"0_mask.png is 4x4 and its image 9x9"):
@@ -108,6 +109,8 @@ def test_mistakes_say_what_is_accepted(shapes):
             get_task(*arguments)
     with pytest.raises(InputError, match="stay below 8"):
         get_task("complete", "centre:8").check(shapes)
+    with pytest.raises(InputError, match="noisy already have no originals"):
+        get_task("denoise", "none").check(shapes)
     with pytest.raises(InputError, match="minimises the cross-entropy"):
         get_task("segment").measures(None, "mae")
     bare = data.Dataset("bare", [], *[data.Split({"images": np.zeros((2, 8, 8, 3))}, np.arange(2))] * 3)

@@ -59,4 +59,18 @@ class File:
                 f"the model knows the classes {', '.join(self.class_names)}; "
                 f"{name} has {', '.join(dataset.class_names) or 'none'}"
             )
-        return dataset
+        return self._with_mask_levels(dataset)
+
+    def _with_mask_levels(self, dataset):
+        """The classes of a segmentation are the greys that it was trained on."""
+        from dataclasses import replace
+
+        from keras_ae import InputError
+
+        levels = tuple(self.metadata.get("mask_levels", ()))
+        if self.metadata.get("task") != "segment" or not dataset.mask_classes or not levels:
+            return dataset
+        if unknown := set(dataset.train.mask_levels) - set(levels):
+            raise InputError(f"the masks of {dataset.name} have the greys {sorted(unknown)}; the model knows {levels}")
+        splits = {name: replace(split, mask_levels=levels) for name, split in dataset.splits.items()}
+        return replace(dataset, **splits)

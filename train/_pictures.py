@@ -1,6 +1,7 @@
 """What `sample.py` makes of a model: rows of images with their names, and files of single ones."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def completions(args, file):
     task = get_task("complete", args.corruption)
     dataset = file.load_dataset(args)
     task.check(dataset)
-    split = dataset.splits["test" if args.split == "all" else args.split]
+    split = dataset.splits[args.split]
     places = slice(0, args.count or COMPLETED)
     batch = split.batch(places, masks=task.masks)
     inputs, target, _ = task.examples(batch, split.indices[places])
@@ -66,7 +67,9 @@ def restored(args, file):
     """What a convolutional autoencoder makes of images, beside what it is given."""
     task = file.task(args.corruption)
     dataset = file.load_dataset(args)
-    task.check(dataset)
+    masks = task.masks and dataset.mask_classes > 0
+    if not (task.name == "segment" or task.corruption == task.word == "none"):  # which need no truth here
+        task.check(dataset)
     splits = list(dataset.splits.values()) if args.split == "all" else [dataset.splits[args.split]]
     left = args.count or (sum(map(len, splits)) if args.separate else COUNT)
     parts, files = [], []
@@ -75,11 +78,17 @@ def restored(args, file):
         left -= len(split.indices[places])
         if not len(split.indices[places]):
             continue
-        inputs, target, *_ = task.examples(split.batch(places, masks=task.masks), split.indices[places])
+        batch = split.batch(places, masks=masks)
+        if task.masks and not masks:
+            batch["segmentation"] = None
+        inputs, target, *_ = task.examples(batch, split.indices[places])
         output = restore_images(file.model, inputs["image"], mask=inputs.get("mask"), labels=inputs.get("label"))
-        parts.append(task.rows(inputs, target, output))
+        rows = task.rows(inputs, output if target is None else target, output)
+        if target is None:
+            del rows["mask"]
+        parts.append(rows)
         names = split.arrays.get("names")
-        files += [None] * len(target) if names is None else [name.decode() for name in names[split.indices[places]]]
+        files += [None] * len(target) if names is None else [os.fsdecode(name) for name in names[split.indices[places]]]
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if args.separate:
         last = list(rows)[-1]
@@ -89,7 +98,7 @@ def restored(args, file):
 
 def start(args, file, count: int):
     """The batch of images to start from, and the labels that the model takes."""
-    split = file.load_dataset(args).splits["test" if args.split == "all" else args.split]
+    split = file.load_dataset(args).splits[args.split]
     batch = split.batch(slice(0, args.count or count))
     return batch, batch["label"] if file.class_names else None
 
@@ -119,6 +128,8 @@ def save_each(rows, names, files, folder: Path) -> None:
             name = f"{y:03d}_{names[y] if names else 'image'}_{x:03d}.png"
             if files and files[y]:
                 name = Path(files[y]).with_suffix(".png")
+                if (folder / name).exists():  # a.jpg and a.png
+                    name = Path(f"{files[y]}.png")
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             images.to_picture(image).save(folder / name)
 

@@ -47,7 +47,7 @@ def main() -> None:
         name="conv_ae",
         describe=f"convolutional autoencoder of code {code} to {args.task}",
         pictures=callbacks.task_pictures(task, dataset.validation),
-        about={"task": args.task, "corruption": task.corruption},
+        about={"task": args.task, "corruption": task.corruption, "mask_levels": dataset.train.mask_levels},
         task=task,
     )
 
@@ -64,7 +64,7 @@ def build(args, dataset):
         conditioning=args.conditioning,
         skip_connections=args.skip_connections,
         task=args.task,
-        mask_classes=dataset.mask_classes or 1,
+        mask_classes=dataset.mask_classes or 2,
         width=args.width,
     )
 

@@ -5,9 +5,12 @@ python train/evaluate.py saved_models/vae_shapes.keras
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import _cli
+
+COMPLETED = 100  # images that a VAE completes, if --limit does not say: each takes about a second
 
 
 def main() -> None:
@@ -30,8 +33,9 @@ def main() -> None:
     dataset = file.load_dataset(args)
     split = dataset.splits[args.split]
     if task:
-        results = measure_task(file.model, task, dataset, split)
+        results = measure_task(file, task, dataset, split)
     elif args.corruption:
+        split = replace(split, indices=split.indices[: args.limit or COMPLETED])
         results = measure_completions(file.model, args.corruption, dataset, split)
     else:
         results = measure_vae(file.model, split)
@@ -54,12 +58,13 @@ def measure_vae(vae, split) -> dict:
     return results
 
 
-def measure_task(model, task, dataset, split) -> dict:
+def measure_task(file, task, dataset, split) -> dict:
     """The task's own measures; beside the noisy images' where there is noise."""
     from keras_ae import data
 
     task.check(dataset)
-    model.compile(**task.measures(model))
+    model = file.model
+    model.compile(**task.measures(model, file.metadata["flags"]["loss"]))
     results = model.evaluate(data.evaluation_batches(split, task=task), return_dict=True, verbose=0)
     results = {name: float(value) for name, value in results.items()}
     if task.name == "denoise":

@@ -31,7 +31,7 @@ def parser() -> _cli.Parser:
     _cli.add_corruption(
         add,
         "what is done to them before they are restored or completed (default: as in training; "
-        "none: nothing, they are noisy already; masks: what is white in NAME_mask.png beside an image is missing)",
+        "none: nothing, they are noisy already; masks: what is not black in NAME_mask.png beside an image is missing)",
     )
     add = parser.add_argument_group("files").add_argument
     add("--output", type=Path, metavar="PATH", help="the picture (default: a new name beside you)")
@@ -59,6 +59,8 @@ def main() -> None:
 
     file = File(args.file)
     kind = args.kind or ("samples" if file.is_vae else "restored")
+    if args.split == "all" and kind != "restored":
+        raise InputError(f"{kind} start from one split; --split all is for restored images")
     if file.is_vae == (kind == "restored"):
         raise InputError(f"a {'VAE' if file.is_vae else 'convolutional autoencoder'} makes no {kind}")
     rows, names, files = _pictures.KINDS[kind](args, file)

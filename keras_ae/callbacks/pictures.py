@@ -31,14 +31,14 @@ class ImageGrids(keras.callbacks.Callback):
         self.folder = Path(folder)
         self.pictures = pictures
         self.every = every
-        self.kinds = ()
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
             self._write(epoch + 1)
 
     def on_train_end(self, logs=None):
-        for kind in self.kinds:
+        kinds = {path.stem.split("_", 2)[2] for path in self.folder.glob("epoch_*_*.png")}
+        for kind in kinds:
             pictures = sorted(self.folder.glob(f"epoch_*_{kind}.png"))
             if len(pictures) > 1:
                 with atomic(self.folder / f"{kind}.webp") as path:
@@ -46,7 +46,6 @@ class ImageGrids(keras.callbacks.Callback):
 
     def _write(self, epoch: int) -> None:
         pictures = self.pictures(self.model, f"epoch {epoch}")
-        self.kinds = pictures.keys()
         for kind, picture in pictures.items():
             with atomic(self.folder / f"epoch_{epoch:03d}_{kind}.png") as path:
                 picture.save(path)

@@ -33,7 +33,7 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
         if batch % 20 == 0:
-            self.bar.set_postfix_str(f"loss {float(logs['loss']):.2f}", refresh=False)
+            self.bar.set_postfix_str(f"loss {float(logs['loss']):.4g}", refresh=False)
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}

@@ -63,8 +63,9 @@ class StopOnNotFinite(keras.callbacks.Callback):
     """
 
     def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["loss"]):
+        # The validation's, too: the last step's update comes after its loss.
+        if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "val_loss")):
             raise NotFiniteError(
-                f"stopped: the loss of epoch {epoch + 1} is {logs['loss']}. Lower the learning rate, clip gradients, "
+                f"stopped: the loss of epoch {epoch + 1} is not finite. Lower the learning rate, clip gradients, "
                 "or look for NaN in the images"
             )

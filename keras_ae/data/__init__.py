@@ -2,5 +2,15 @@
 
 from keras_ae.data.batches import evaluation_batches, steps_per_epoch, training_batches
 from keras_ae.data.catalog import Dataset, Split, load
+from keras_ae.data.corruption import corrupt, parse_corruptions
 
-__all__ = ["Dataset", "Split", "evaluation_batches", "load", "steps_per_epoch", "training_batches"]
+__all__ = [
+    "Dataset",
+    "Split",
+    "corrupt",
+    "evaluation_batches",
+    "load",
+    "parse_corruptions",
+    "steps_per_epoch",
+    "training_batches",
+]

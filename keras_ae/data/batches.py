@@ -60,7 +60,7 @@ class Stream(keras.utils.PyDataset):
         batch = self.split.batch(places, masks=self.task is not None and self.task.masks)
         if self.flip:
             chosen = mirrored[places]
-            for name in {"image", "segmentation"} & batch.keys():
+            for name in {"image", "mask", "segmentation"} & batch.keys():
                 batch[name][chosen] = batch[name][chosen, :, ::-1]
         if self.task is None:
             return batch

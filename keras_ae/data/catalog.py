@@ -36,13 +36,16 @@ class Split:
 
     def batch(self, places: np.ndarray | slice, *, masks: bool = False) -> dict[str, np.ndarray]:
         """The batch at `places` of the split: `image` float32 in [0, 1] and `label` int32; with `masks`, too,
-        `segmentation` (n, height, width) int32, the class of each pixel."""
+        `mask` (n, height, width, 1) uint8 as stored, and `segmentation` (n, height, width, mask classes), the
+        one-hot class of each pixel."""
         rows = self.indices[places]
         image = np.multiply(self.arrays["images"][rows], np.float32(1 / 255), dtype="float32")
         batch = {"image": image, "label": np.asarray(self.arrays["labels"][rows])}
         if masks:
+            batch["mask"] = self.arrays["masks"][rows]
             between = np.add(self.mask_levels[1:], self.mask_levels[:-1]) / 2  # the nearest level is meant
-            batch["segmentation"] = np.searchsorted(between, self.arrays["masks"][rows, :, :, 0]).astype("int32")
+            one_hot = np.eye(len(self.mask_levels), dtype="float32")
+            batch["segmentation"] = one_hot[np.searchsorted(between, batch["mask"][..., 0])]
         return batch
 
 

@@ -46,7 +46,8 @@ def _half(image, _, random):
 
 
 def _random_pixels(image, rate, random):
-    return (random.random((*image.shape[:2], 1)) >= rate).astype("float32")
+    draw = random.random((*image.shape[:2], 1))
+    return (draw >= min(rate, draw.max())).astype("float32")  # at least one pixel stays
 
 
 def _without(image, top, left, rows, columns):
@@ -77,11 +78,12 @@ class Kind:
     limit: float
 
 
+SIDE = "side in pixels, or below 1 as a share of the image's shorter side"
 KINDS = {
     "gaussian": Kind(_gaussian, False, "standard deviation, e.g. 0.1 or 25/255", float("inf")),
     "salt_and_pepper": Kind(_salt_and_pepper, False, "share of the pixels", 1.0),
-    "block": Kind(_block, True, "side in pixels, or below 1 as a share of the image's shorter side", float("inf")),
-    "centre": Kind(_centre, True, "side in pixels, or below 1 as a share of the image's shorter side", float("inf")),
+    "block": Kind(_block, True, SIDE, float("inf")),
+    "centre": Kind(_centre, True, SIDE, float("inf")),
     "half": Kind(_half, True, "", 0.0),
     "pixels": Kind(_random_pixels, True, "share of the pixels", 1.0),
 }
@@ -137,15 +139,17 @@ def _parse(text: str) -> Corruption:
     match = re.fullmatch(f"{number}(?:-{number})?", value)
     try:
         first, divisor, last, last_divisor = (float(part) if part else None for part in match.groups())
-        low = first / (divisor or 1)
-        high = low if last is None else last / (last_divisor or 1)
-    except (AttributeError, ValueError) as error:
+        low = first if divisor is None else first / divisor
+        high = low if last is None else last if last_divisor is None else last / last_divisor
+    except (AttributeError, ValueError, ZeroDivisionError) as error:
         raise InputError(
             f"'{text}' needs a number, or a range like 0.1-0.3, after '{name}:' ({kind.strength})"
         ) from error
     if not 0 < high < kind.limit or not 0 <= low <= high:
         above = f" and below {kind.limit:g}" if kind.limit < float("inf") else ""
         raise InputError(f"'{text}' is not possible: the {kind.strength.split(',')[0]} must be above 0{above}")
+    if kind.strength == SIDE and low < 1 <= high:
+        raise InputError(f"the range of '{text}' mixes shares of a side (below 1) with pixels; give two of one sort")
     return Corruption(name, low, high)
 
 

@@ -1,6 +1,7 @@
 """A folder of the user's own images: flat, or one subfolder per class; with masks beside them or without."""
 
 import hashlib
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,13 @@ class ImageFolder:
     def key(self) -> dict:
         files = [(str(f.relative_to(self.path)), f.stat().st_size, f.stat().st_mtime_ns) for f in self._files()]
         digest = hashlib.sha256(repr(files).encode()).hexdigest()
-        return {"name": str(self.path.resolve()), "files": digest, "image_size": self.image_size, "limit": self.limit}
+        return {
+            "name": str(self.path.resolve()),
+            "version": 2,
+            "files": digest,
+            "image_size": self.image_size,
+            "limit": self.limit,
+        }
 
     def write(self, writer: Writer) -> list[str]:
         files = self._files()
@@ -69,7 +76,7 @@ class ImageFolder:
                 blocks = {
                     "images": _read(file, mode, size)[None],
                     "labels": np.array([label], "int32"),
-                    "names": np.array([str(file.relative_to(self.path)).encode()], "S255"),
+                    "names": np.array([os.fsencode(file.relative_to(self.path))], "S1024"),
                 }
                 if masks:
                     blocks["masks"] = _read_mask(masks[file], readable[index][2], size)[None]

@@ -8,17 +8,19 @@ from keras_ae.models.restoration import checked_mask
 METHODS = ("metropolis", "pseudo_gibbs")
 CHAINS = 256  # at once
 FILLINGS = 10  # deterministic rounds before the chain
+ACCEPTANCE = 0.3  # of the random walk's steps, near the best for any dimension (Roberts & Rosenthal 2001)
+MIN_VARIANCE = 1e-4  # a standard deviation of 2.5 grey levels
 
 
 def complete(vae, images, mask, count, *, labels, method, steps, variance, noise, seed) -> np.ndarray:
     """See `VAE.complete`."""
     if method not in METHODS:
         raise InputError(f"unknown method '{method}'; known are {', '.join(METHODS)}")
-    if count < 1 or steps < 1:
-        raise InputError(f"count {count} and steps {steps} must be 1 or more")
+    if min(count, steps, len(images)) < 1:
+        raise InputError(f"count {count}, steps {steps} and the {len(images)} images must be 1 or more")
     if vae.likelihood.variance is None:
         raise InputError("completions are drawn from Gaussian pixels; this model's likelihood has no variance")
-    if variance is not None and variance <= 0:
+    if variance is not None and not variance > 0:
         raise InputError(f"variance {variance} must be above 0")
     mask = checked_mask(mask, images)
     label = vae.label_ids(labels, len(images)) if vae.conditioning != "none" else None
@@ -35,8 +37,7 @@ def complete(vae, images, mask, count, *, labels, method, steps, variance, noise
             random,
         )
         for step in range(steps):
-            # From a filling far off, hardly a step would be accepted: the first fifth accepts all.
-            chains.step(correct=method == "metropolis" and step >= steps // 5)
+            chains.step(correct=method == "metropolis", warm_up=step < steps // 5)
         found.append(chains.images if noise else np.where(chains.known, chains.images, chains.mean))
     images = np.clip(np.concatenate(found), 0, 1, dtype="float32")
     return images.reshape(-1, count, *vae.image_shape)
@@ -57,37 +58,52 @@ class _Chains:
         if variance is None:
             variance = vae.likelihood.variance
             if vae.likelihood.estimate_variance:
-                error = np.square(images - self.mean)[np.broadcast_to(known, images.shape)]
-                variance = max(float(error.mean()), 1e-6)
-        self.variance = variance
+                error = np.where(known, np.square(images - self.mean), 0).mean(axis=(1, 2, 3), keepdims=True)
+                variance = np.maximum(error / known.mean(axis=(1, 2, 3), keepdims=True), MIN_VARIANCE)
+        self.variance = np.broadcast_to(variance, (len(images), 1, 1, 1))
+        self.scale = np.full((len(images), 1), 0.1)  # of the random walk's steps
 
-    def step(self, correct: bool) -> None:
+    def step(self, correct: bool, warm_up: bool) -> None:
         """New latents given the whole image, then new missing pixels given the latents.
 
         With `correct`, latents are proposed by the encoder and accepted with the probability that makes the
-        chain's limit the model's own conditional (Mattei & Frellsen 2018, algorithm 1).
+        chain's limit the model's own conditional (Mattei & Frellsen 2018, algorithm 1). An encoder trained
+        with a larger variance proposes too widely to be accepted often, so that a step of a random walk,
+        which leaves the same limit, follows. In the warm-up all proposals of the encoder are accepted, as
+        hardly one would be from a filling far off, and the walk finds its scale.
         """
         z_mean, z_log_var = self._encode()
         z_variance = np.exp(z_log_var)
         z = z_mean + np.sqrt(z_variance) * self.random.standard_normal(z_mean.shape, dtype="float32")
         mean = self._decode(z)
         accepted = np.ones(len(z), bool)
+        if correct and not warm_up:
+            proposed, current = (-0.5 * (np.square(each - z_mean) / z_variance).sum(1) for each in (z, self.z))
+            accepted = self._accepted(z, mean, current - proposed)
+        self._move(z, mean, accepted)
         if correct:
-            gain = self._log_weight(z, mean, z_mean, z_variance) - self._log_weight(
-                self.z, self.mean, z_mean, z_variance
-            )
-            accepted = np.log(self.random.random(len(z))) < gain
-        self.z = np.where(accepted[:, None], z, self.z)
-        self.mean = np.where(accepted[:, None, None, None], mean, self.mean)
+            z = self.z + self.scale * self.random.standard_normal(z.shape, dtype="float32")
+            mean = self._decode(z)
+            accepted = self._accepted(z, mean)
+            self._move(z, mean, accepted)
+            if warm_up:
+                self.scale = self.scale * np.exp(0.3 * (accepted[:, None] - ACCEPTANCE))
         pixel_noise = self.random.standard_normal(self.images.shape, dtype="float32")
         self.images = np.where(self.known, self.images, self.mean + np.sqrt(self.variance) * pixel_noise)
 
-    def _log_weight(self, z, mean, z_mean, z_variance):
-        """log p(image | z) + log p(z) - log q(z | image), (chains,), up to a constant."""
-        likelihood = -np.square(self.images - mean).sum((1, 2, 3)) / (2 * self.variance)
-        prior = -0.5 * np.square(z).sum(1)
-        proposal = -0.5 * (np.square(z - z_mean) / z_variance).sum(1)
-        return likelihood + prior - proposal
+    def _accepted(self, z, mean, correction=0.0):
+        """Which chains (chains,) move to z; `correction` is log q(current) - log q(proposed)."""
+        gain = self._log_joint(z, mean) - self._log_joint(self.z, self.mean) + correction
+        return np.log(self.random.random(len(z))) < gain
+
+    def _move(self, z, mean, accepted):
+        self.z = np.where(accepted[:, None], z, self.z)
+        self.mean = np.where(accepted[:, None, None, None], mean, self.mean)
+
+    def _log_joint(self, z, mean):
+        """log p(image | z) + log p(z), (chains,), up to a constant."""
+        likelihood = -np.square(self.images - mean).sum((1, 2, 3)) / (2 * self.variance[:, 0, 0, 0])
+        return likelihood - 0.5 * np.square(z).sum(1)
 
     def _encode(self):
         return self.vae.encoder.predict_on_batch(self.vae.encoder_inputs(self.images.astype("float32"), self.label))

@@ -65,6 +65,8 @@ def conv_autoencoder(
         )
     if task not in TASKS:
         raise InputError(f"unknown task '{task}'; known are {', '.join(TASKS)}")
+    if task == "segment" and mask_classes < 2:
+        raise InputError("a segmentation needs 2 mask_classes or more")
     encoder_classes, decoder_classes = conditioned_classes(conditioning, num_classes or 0)
     levels = _levels(image_shape, code_size)
     network = {

@@ -108,10 +108,10 @@ class Generation:
             method: "pseudo_gibbs" draws latents from the encoder and missing pixels from the decoder in turn
                 (Rezende et al. 2014, appendix F); "metropolis" then accepts or rejects each draw of latents,
                 which makes the limit exact for every encoder (Mattei & Frellsen 2018, "Leveraging the exact
-                likelihood of deep latent variable models", algorithm 1).
+                likelihood of deep latent variable models", algorithm 1); a step of a random walk follows each.
             steps: of the chain.
             variance: of a pixel given the latents. Where `None`, the likelihood's own; "squared_error", whose
-                1/2 is far too wide to draw pixels from, takes the mean squared error over the known pixels.
+                1/2 is far too wide to draw pixels from, takes each image's mean squared error over its known pixels.
             noise: whether missing pixels are drawn with that variance, or are their means given the last latents.
 
         Returns:

@@ -66,7 +66,7 @@ def checked_mask(mask: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 def _checked_labels(model: keras.Model, labels, n: int) -> np.ndarray:
     classes = next(layer.num_classes for layer in model.get_layer("decoder").layers if isinstance(layer, OneHot))
-    labels = np.asarray(labels, "int32")
-    if labels.shape != (n,) or (labels < 0).any() or (labels >= classes).any():
-        raise InputError(f"{n} images take {n} labels from 0 to {classes - 1}; given were {labels.tolist()[:10]}")
-    return labels
+    labels = np.asarray(labels)
+    if labels.shape != (n,) or labels.dtype.kind not in "iu" or (labels < 0).any() or (labels >= classes).any():
+        raise InputError(f"{n} images take {n} labels from 0 to {classes - 1}; given were {labels.tolist()}"[:200])
+    return labels.astype("int32")

@@ -58,7 +58,7 @@ class SSIMLoss(keras.losses.Loss):
 class PSNR(keras.metrics.Mean):
     """Peak signal-to-noise ratio in dB, the mean over images in [0, 1].
 
-    With `sample_weight` (batch, height, width), over the weighted pixels of each image.
+    With `sample_weight` (batch, height, width), over the weighted pixels of each image that has any.
     """
 
     def __init__(self, name="psnr", **kwargs):
@@ -66,10 +66,14 @@ class PSNR(keras.metrics.Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         squared_error = ops.mean(ops.square(ops.cast(y_true, "float32") - ops.cast(y_pred, "float32")), axis=-1)
-        if sample_weight is not None:
-            sample_weight = ops.cast(sample_weight, "float32")
-            squared_error = squared_error * sample_weight / ops.mean(sample_weight, axis=(1, 2), keepdims=True)
-        return super().update_state(psnr(ops.mean(squared_error, axis=(1, 2))))
+        if sample_weight is None:
+            return super().update_state(psnr(ops.mean(squared_error, axis=(1, 2))))
+        weight = ops.cast(sample_weight, "float32")
+        weight = ops.reshape(weight, (-1, 1, 1)) if len(weight.shape) == 1 else weight
+        weight = weight * ops.ones_like(squared_error)
+        total = ops.sum(weight, axis=(1, 2))
+        mean = ops.sum(squared_error * weight, axis=(1, 2)) / ops.maximum(total, 1e-7)
+        return super().update_state(psnr(mean), sample_weight=ops.cast(total > 0, "float32"))
 
 
 @keras.saving.register_keras_serializable("keras_ae")

@@ -1,11 +1,12 @@
 import csv
+import random
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_ae import InputError, callbacks, data
+from keras_ae import InputError, callbacks, conv_autoencoder, data, get_task
 from tests.helpers import batch, small_vae, variables
 
 
@@ -47,6 +48,26 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, split):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
     assert {"loss", "val_elbo", "val_active_units"} <= rows[0].keys()
+
+
+def test_a_resumed_autoencoder_ends_as_an_uninterrupted_one(tmp_path, split):
+    task = get_task("denoise")
+    for name, ends in (("whole", [2]), ("parts", [1, 2])):
+        for end in ends:
+            random.seed(0)
+            model = conv_autoencoder((8, 8, 3), 4, 4, width=4, task="denoise")
+            model.compile(keras.optimizers.Adam(1e-2), **task.measures(model))
+            (tmp_path / name).mkdir(exist_ok=True)
+            history = callbacks.restore(model, tmp_path / name)
+            model.fit(
+                data.training_batches(split, 16, epoch=len(history), task=task),
+                steps_per_epoch=data.steps_per_epoch(split, 16),
+                initial_epoch=len(history),
+                epochs=end,
+                callbacks=[callbacks.Checkpoint(tmp_path / name, history)],
+                verbose=0,
+            )
+    assert (tmp_path / "whole/history.csv").read_text() == (tmp_path / "parts/history.csv").read_text()
 
 
 def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path, split):

@@ -59,6 +59,11 @@ def test_random_pixels_go_missing_at_their_rate():
     assert (known == 0).mean() == pytest.approx(0.3, abs=0.01)
 
 
+def test_a_pixel_stays_of_the_smallest_image():
+    _, known = corrupt(IMAGES[:, :1, :2], parse_corruptions("pixels:0.99"), INDICES)
+    assert (known.sum((1, 2, 3)) >= 1).all()
+
+
 def test_several_corruptions_take_turns_at_random():
     _, known = corrupt(IMAGES, parse_corruptions("centre:4, half"), INDICES)
     missing = (known == 0).sum((1, 2, 3))
@@ -76,6 +81,8 @@ MISTAKES = [
     ("pixels:1", "must be above 0 and below 1"),
     ("salt_and_pepper:30", "must be above 0 and below 1"),
     ("half:0.3", "takes no number"),
+    ("gaussian:25/0", "needs a number"),
+    ("block:0.5-4", "mixes shares of a side"),
 ]
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_ae import InputError, conv_autoencoder, load_model, restore_images, save_model
-from keras_ae.tasks import TASKS as TASKS
+from keras_ae.tasks import TASKS
 from tests.helpers import batch
 
 

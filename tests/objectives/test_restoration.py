@@ -63,6 +63,15 @@ def test_psnr_and_losses_look_at_weighted_pixels_only():
     metric.update_state(IMAGES, OTHERS, sample_weight=weight)
     errors = [np.square(a - b)[w > 0].mean() for a, b, w in zip(IMAGES, OTHERS, weight, strict=True)]
     np.testing.assert_allclose(metric.result(), np.mean(-10 * np.log10(errors)), rtol=1e-5)
+    weight_of_none = weight.copy()
+    weight_of_none[0] = 0  # nothing of the first image is missing: it does not count
+    metric.reset_state()
+    metric.update_state(IMAGES, OTHERS, sample_weight=weight_of_none)
+    np.testing.assert_allclose(metric.result(), np.mean(-10 * np.log10(errors[1:])), rtol=1e-5)
+    metric.reset_state()
+    metric.update_state(IMAGES, OTHERS, sample_weight=np.float32([1, 0, 0, 0, 0]))
+    first = np.square(IMAGES[0] - OTHERS[0]).mean()
+    np.testing.assert_allclose(metric.result(), -10 * np.log10(first), rtol=1e-5)
     chosen = weight > 0
     for name, reference in (("mse", np.square(IMAGES - OTHERS)), ("mae", np.abs(IMAGES - OTHERS))):
         loss = get_loss(name)(IMAGES, OTHERS, sample_weight=weight)
