@@ -61,7 +61,7 @@ class _Chains:
                 error = np.where(known, np.square(images - self.mean), 0).mean(axis=(1, 2, 3), keepdims=True)
                 variance = np.maximum(error / known.mean(axis=(1, 2, 3), keepdims=True), MIN_VARIANCE)
         self.variance = np.broadcast_to(variance, (len(images), 1, 1, 1))
-        self.scale = np.full((len(images), 1), 0.1)  # of the random walk's steps
+        self.scale, self.steps = np.full((len(images), 1), 0.1), 0  # of the random walk
 
     def step(self, correct: bool, warm_up: bool) -> None:
         """New latents given the whole image, then new missing pixels given the latents.
@@ -70,7 +70,7 @@ class _Chains:
         chain's limit the model's own conditional (Mattei & Frellsen 2018, algorithm 1). An encoder trained
         with a larger variance proposes too widely to be accepted often, so that a step of a random walk,
         which leaves the same limit, follows. In the warm-up all proposals of the encoder are accepted, as
-        hardly one would be from a filling far off, and the walk finds its scale.
+        hardly one would be from a filling far off.
         """
         z_mean, z_log_var = self._encode()
         z_variance = np.exp(z_log_var)
@@ -86,8 +86,9 @@ class _Chains:
             mean = self._decode(z)
             accepted = self._accepted(z, mean)
             self._move(z, mean, accepted)
-            if warm_up:
-                self.scale = self.scale * np.exp(0.3 * (accepted[:, None] - ACCEPTANCE))
+            # Ever smaller adaptations keep the limit (Roberts & Rosenthal 2007, theorem 5).
+            self.steps += 1
+            self.scale = self.scale * np.exp((accepted[:, None] - ACCEPTANCE) / self.steps**0.6)
         pixel_noise = self.random.standard_normal(self.images.shape, dtype="float32")
         self.images = np.where(self.known, self.images, self.mean + np.sqrt(self.variance) * pixel_noise)
 
