@@ -161,6 +161,12 @@ def _end(message: str, code: int) -> None:
     sys.exit(code)
 
 
+def measure(model, batches) -> dict[str, float]:
+    """What `evaluate` gives, by name, as plain numbers."""
+    results = model.evaluate(batches, return_dict=True, verbose=0)
+    return {name: float(value) for name, value in results.items()}
+
+
 def table(title: str, rows: dict) -> None:
     """Prints names and values in two columns."""
     width = max(len(name) for name in rows)

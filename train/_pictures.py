@@ -88,7 +88,7 @@ def restored(args, file):
             del rows["mask"]
         parts.append(rows)
         names = split.arrays.get("names")
-        files += [None] * len(target) if names is None else [os.fsdecode(name) for name in names[split.indices[places]]]
+        files += [None] * len(output) if names is None else [os.fsdecode(name) for name in names[split.indices[places]]]
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if args.separate:
         last = list(rows)[-1]

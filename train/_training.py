@@ -135,8 +135,7 @@ def run(args, model, dataset, *, name: str, describe: str, pictures, about: dict
                     stop,
                 ],
             )
-        results = model.evaluate(data.evaluation_batches(dataset.test, task=task), return_dict=True, verbose=0)
-        results = {key: float(value) for key, value in results.items()}
+        results = _cli.measure(model, data.evaluation_batches(dataset.test, task=task))
         save_model(model, output, _runs.metadata(args, dataset, name, results) | about)
     except KeyboardInterrupt:
         progress.close()

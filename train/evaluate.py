@@ -51,8 +51,7 @@ def measure_vae(vae, split) -> dict:
     import keras_ae
     from keras_ae import data
 
-    results = vae.evaluate(data.evaluation_batches(split), return_dict=True, verbose=0)
-    results = {name: float(value) for name, value in results.items()}
+    results = _cli.measure(vae, data.evaluation_batches(split))
     if not isinstance(vae.likelihood, keras_ae.objectives.LIKELIHOODS["bernoulli"]):  # which is no density
         results["bits_per_dimension"] = 8 - results["elbo"] / (math.prod(vae.image_shape) * math.log(2))
     return results
@@ -65,8 +64,7 @@ def measure_task(file, task, dataset, split) -> dict:
     task.check(dataset)
     model = file.model
     model.compile(**task.measures(model, file.metadata["flags"]["loss"]))
-    results = model.evaluate(data.evaluation_batches(split, task=task), return_dict=True, verbose=0)
-    results = {name: float(value) for name, value in results.items()}
+    results = _cli.measure(model, data.evaluation_batches(split, task=task))
     if task.name == "denoise":
         results["noisy_psnr"] = float(psnr_of(task, split))
     return {"task": task.name, "corruption": task.corruption or "none", **results}
