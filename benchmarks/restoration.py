@@ -74,8 +74,8 @@ def tuned(function, parameters, noisy, originals):
 def denoising(dataset, model, tune: int) -> list[dict]:
     what, corruption = next(iter(TASKS.items()))
     task = get_task("denoise", corruption)
-    inputs, target = examples(task, dataset.test)
-    tune_inputs, tune_target = examples(task, dataset.validation, tune)
+    inputs, target = task.take(dataset.test, slice(None))
+    tune_inputs, tune_target = task.take(dataset.validation, slice(0, tune))
     rows = [row(what, "noisy", "", inputs["image"], target)]
     for name, (function, parameters) in DENOISERS.items():
         best = tuned(function, parameters, tune_inputs["image"], tune_target)
@@ -90,7 +90,7 @@ def denoising(dataset, model, tune: int) -> list[dict]:
 
 
 def completion(dataset, model, what: str, corruption: str) -> list[dict]:
-    inputs, target, missing = examples(get_task("complete", corruption), dataset.test)
+    inputs, target, missing = get_task("complete", corruption).take(dataset.test, slice(None))
     started = time.time()
     restored = np.stack(
         [
@@ -104,11 +104,6 @@ def completion(dataset, model, what: str, corruption: str) -> list[dict]:
         restored = restore_images(model, inputs["image"], mask=inputs["mask"])
         rows.append(row(what, "keras_ae", "", restored, target, missing, time.time() - started))
     return rows
-
-
-def examples(task, split, count=None):
-    places = slice(0, count)
-    return task.examples(split.batch(places), split.indices[places])
 
 
 def row(what, method, parameter, restored, target, weights=None, seconds=0.0) -> dict:

@@ -50,6 +50,10 @@ class Task:
         for one in self.corruptions:
             one.check(dataset.image_shape)
 
+    def take(self, split, places: slice) -> tuple:
+        """The examples at `places` of a split, as evaluation sees them."""
+        return self.examples(split.batch(places, masks=self.masks), split.indices[places])
+
     def examples(self, batch: dict, indices: np.ndarray, *, seed: int = EVALUATION_SEED, epoch: int = 0) -> tuple:
         """A batch of `Split.batch` as `fit` takes it: inputs by name, the target and, where only some pixels
         count, their weights (batch, height, width)."""

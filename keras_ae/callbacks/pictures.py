@@ -75,7 +75,7 @@ def vae_pictures(batch: dict[str, np.ndarray], seed: int = 0) -> Pictures:
 def task_pictures(task, split) -> Pictures:
     """What a convolutional autoencoder makes of the first images of a split, beside what it is given and should
     make; corrupted once, so that epochs compare."""
-    inputs, target, *_ = task.examples(split.batch(slice(0, COUNT), masks=task.masks), split.indices[:COUNT])
+    inputs, target, *_ = task.take(split, slice(0, COUNT))
 
     def pictures(model, title):
         output = model.predict(inputs, verbose=0)

@@ -93,8 +93,7 @@ class Pass(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> dict | tuple:
         places = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        batch = self.split.batch(places, masks=self.task is not None and self.task.masks)
-        return batch if self.task is None else self.task.examples(batch, self.split.indices[places])
+        return self.split.batch(places) if self.task is None else self.task.take(self.split, places)
 
     def __iter__(self):
         return (self[index] for index in range(self.num_batches))
