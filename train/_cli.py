@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import json
 import os
+import platform
 import signal
 import sys
 import warnings
@@ -12,6 +13,9 @@ from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+# Never unmapped, never given back, huge pages
+ALLOCATOR = f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={2**40}:glibc.malloc.hugetlb=1"
 
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -123,6 +127,15 @@ def set_environment(parser: Parser, backend: str) -> None:
     warnings.simplefilter("ignore", DeprecationWarning)
     warnings.filterwarnings("ignore", message="`shuffle=True` was passed")  # fit says so of every shuffled stream
     warnings.filterwarnings("ignore", message="Explicitly requested dtype int64")  # Keras's mean IoU, on JAX
+
+
+def reuse_memory() -> None:
+    """Starts the script anew with an allocator that keeps what it has, in huge pages: by default glibc gives large
+    arrays back to the system after each step and gets them again page by page (docs/performance.md)."""
+    if platform.libc_ver()[0] != "glibc" or "GLIBC_TUNABLES" in os.environ:
+        return
+    os.environ["GLIBC_TUNABLES"] = ALLOCATOR
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _import_quietly(module: str) -> None:

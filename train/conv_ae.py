@@ -22,7 +22,7 @@ def parser() -> _cli.Parser:
 
     parser = _training.parser(__doc__.splitlines()[0], "conv_ae", code)
     add = parser.add_argument_group("objective").add_argument
-    add("--loss", metavar="NAME", help="mse, mae or ssim (default: mse; segment: cross-entropy)")
+    add("--loss", metavar="NAME", help="mse, mae, ssim or psnr (default: mse; segment: cross-entropy)")
     _cli.add_corruption(add, "of the images that come in")
     return parser
 

@@ -3,7 +3,8 @@
     feed(batches)                  batches of arrays -> what `fit` reads fastest
     train_step(model, ...)         gradients of `model.loss_terms`, guarded against non-finite numbers
     test_step(model, ...)          the same terms without gradients
-    SLOW_CONV_TRANSPOSE            whether the stock transposed convolution is to be avoided here
+    conv2d(x, kernel, bias, ...)   the stock convolution, faster; `None` where the stock one is to be used
+    conv2d_transpose(x, ...)       likewise
 
 The steps have the arguments and results that `keras.Model.train_step` has on that backend. A model
 gives them `loss_terms(x, sample_weight, training) -> (vectors, extras)`, `update_metrics(vectors,
@@ -19,4 +20,5 @@ _backend = importlib.import_module(f"keras_ae.backends.{keras.backend.backend()}
 feed = _backend.feed
 train_step = _backend.train_step
 test_step = _backend.test_step
-SLOW_CONV_TRANSPOSE = _backend.SLOW_CONV_TRANSPOSE
+conv2d = _backend.conv2d
+conv2d_transpose = _backend.conv2d_transpose

@@ -4,11 +4,95 @@ import jax
 import jax.numpy as jnp
 import keras
 
-SLOW_CONV_TRANSPOSE = jax.default_backend() == "cpu"  # jax issue 23783
+ON_CPU = jax.default_backend() == "cpu"
 
 
 def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
     return batches
+
+
+def conv2d(x, kernel, bias, strides, padding):
+    """With the kernel's gradient as one matrix product, where XLA's own is slow on a CPU."""
+    few_channels = x.shape[-1] < 16
+    if not (ON_CPU and (few_channels or max(strides) == 1)):
+        return None
+    outputs = _conv2d(x, kernel, tuple(strides), padding.upper())
+    return outputs if bias is None else outputs + bias
+
+
+def _stock(x, kernel, strides, padding):
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+_conv2d = jax.custom_vjp(_stock, nondiff_argnums=(2, 3))
+
+
+def _conv2d_forward(x, kernel, strides, padding):
+    return _stock(x, kernel, strides, padding), (x, kernel)
+
+
+def _conv2d_backward(strides, padding, saved, gradient):
+    x, kernel = saved
+    _, pull = jax.vjp(lambda x: _stock(x, kernel, strides, padding), x)
+    size, (rows, columns) = kernel.shape[:2], gradient.shape[1:3]
+    margins = jax.lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
+    padded = jnp.pad(x, [(0, 0), *margins, (0, 0)])
+    patches = [
+        padded[:, i : i + (rows - 1) * strides[0] + 1 : strides[0], j : j + (columns - 1) * strides[1] + 1 : strides[1]]
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    patches = jnp.concatenate(patches, axis=-1).reshape(-1, kernel[..., 0].size)
+    flat = gradient.reshape(-1, kernel.shape[-1])
+    product = jnp.matmul(patches.T, flat, preferred_element_type="float32")
+    return *pull(gradient), product.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_conv2d.defvjp(_conv2d_forward, _conv2d_backward)
+
+
+def conv2d_transpose(x, kernel, bias, strides, padding):
+    """As one matrix product and an overlap-add on a CPU: there the gradient of the stock operation falls back to a
+    naive loop (jax issue 23783)."""
+    size, stride = kernel.shape[0], strides[0]
+    if not ON_CPU or strides[0] != strides[1] or kernel.shape[0] != kernel.shape[1]:
+        return None
+    outputs = _overlap_add(x, kernel, stride)
+    height, width = (side * stride for side in x.shape[1:3])
+    top = 0
+    if padding == "same":
+        top = max(size - stride, 0) // 2
+    else:
+        height, width = height + max(size - stride, 0), width + max(size - stride, 0)
+    outputs = outputs[:, top : top + height, top : top + width]
+    return outputs if bias is None else outputs + bias
+
+
+def _overlap_add(x, kernel, stride):
+    """Transposed convolution of x (batch, h, w, in) with kernel (k, k, out, in), whole and rounded up to strides.
+
+    Every input pixel becomes a patch of k x k outputs; patches stand `stride` apart and are added
+    where they overlap. With k padded to `blocks` x stride, this is a sum of `blocks` x `blocks`
+    shifted grids of stride-sized tiles, put together by one reshape.
+    """
+    batch, height, width = x.shape[:3]
+    size, out_channels, in_channels = kernel.shape[1:]
+    blocks = -(-size // stride)
+    kernel = jnp.pad(kernel, [(0, blocks * stride - size)] * 2 + [(0, 0)] * 2)
+    kernel = kernel.reshape(blocks, stride, blocks, stride * out_channels, in_channels)
+    # columns ordered (block row, block column, row in tile, column in tile, channel)
+    kernel = kernel.transpose(4, 0, 2, 1, 3).reshape(in_channels, -1)
+    tiles = (x.reshape(-1, in_channels) @ kernel).reshape(
+        batch, height, width, blocks, blocks, stride * stride * out_channels
+    )
+    rows, columns = height + blocks - 1, width + blocks - 1
+    grid = sum(
+        jnp.pad(tiles[:, :, :, i, j], [(0, 0), (i, blocks - 1 - i), (j, blocks - 1 - j), (0, 0)])
+        for i in range(blocks)
+        for j in range(blocks)
+    )
+    grid = grid.reshape(batch, rows, columns, stride, stride, out_channels).transpose(0, 1, 3, 2, 4, 5)
+    return grid.reshape(batch, rows * stride, columns * stride, out_channels)
 
 
 def train_step(model, state, data):

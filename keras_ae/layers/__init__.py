@@ -1,7 +1,7 @@
 """Layers that stock Keras lacks or that are slow there."""
 
 from keras_ae.layers.conditioning import OneHot, with_label
-from keras_ae.layers.convolution import Conv2DTranspose
-from keras_ae.layers.known import KeepKnown
+from keras_ae.layers.convolution import Conv2D, Conv2DTranspose
+from keras_ae.layers.known import FillMissing, KeepKnown
 
-__all__ = ["Conv2DTranspose", "KeepKnown", "OneHot", "with_label"]
+__all__ = ["Conv2D", "Conv2DTranspose", "FillMissing", "KeepKnown", "OneHot", "with_label"]

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from keras_ae.errors import InputError
-from keras_ae.layers import Conv2DTranspose, KeepKnown, with_label
+from keras_ae.layers import Conv2D, Conv2DTranspose, FillMissing, KeepKnown, with_label
 from keras_ae.models.networks import (
     conditioned_classes,
     downsampled,
@@ -42,10 +42,11 @@ def conv_autoencoder(
         image_shape: (height, width, channels), of any size.
         num_classes: how many labels there are, where `conditioning` is "decoder" or "both".
         skip_connections: features of the encoder reach the decoder at every level, beside the code
-            (U-Net, Ronneberger et al. 2015). A denoiser then adds what it finds to its input
-            (Zhang et al. 2017, "Beyond a Gaussian denoiser").
+            (U-Net, Ronneberger et al. 2015). For "denoise" and "complete" what it finds is then added to
+            its input (Zhang et al. 2017, "Beyond a Gaussian denoiser").
         task: what comes in and out. "reconstruct" and "denoise": an image for an image; "complete": the
-            mask of the known pixels (1: known) comes in, too, and these come out unchanged; "segment":
+            mask of the known pixels (1: known) comes in, too, these come out unchanged, and the encoder sees
+            the image with its missing pixels filled smoothly from those around (`FillMissing`); "segment":
             out come the probabilities (batch, height, width, mask_classes) of each pixel's classes.
         mask_classes: how many classes a segmentation tells apart.
         width: sizes the network: a quarter of the features of its last level.
@@ -77,7 +78,7 @@ def conv_autoencoder(
         "skip_connections": skip_connections and levels > 0,
         "activation": activation,
     }
-    residual = skip_connections and task == "denoise"
+    residual = skip_connections and task in ("denoise", "complete")
     encoder = _encoder(image_shape, code_channels, mask=task == "complete", num_classes=encoder_classes, **network)
     decoder = _decoder(
         encoder.outputs,
@@ -90,11 +91,14 @@ def conv_autoencoder(
     inputs = {tensor.name: tensor for tensor in encoder.inputs}
     if decoder_classes and not encoder_classes:
         inputs["label"] = keras.Input((), dtype="int32", name="label")
-    encoded = encoder([inputs[tensor.name] for tensor in encoder.inputs])
+    image = inputs["image"]
+    if task == "complete":
+        image = FillMissing(dtype="float32")([image, inputs["mask"]])
+    encoded = encoder([image, *(inputs[tensor.name] for tensor in encoder.inputs[1:])])
     encoded = list(encoded) if isinstance(encoded, list | tuple) else [encoded]
     output = decoder([*encoded, inputs["label"]] if decoder_classes else encoded)
     if residual:
-        output = layers.Add(dtype="float32")([inputs["image"], output])
+        output = layers.Add(dtype="float32")([image, output])
     if task == "complete":
         output = KeepKnown(dtype="float32")([inputs["image"], inputs["mask"], output])
     return keras.Model(list(inputs.values()), output, name="conv_autoencoder")
@@ -108,9 +112,9 @@ def _encoder(
     x = inputs[0]
     if mask:
         inputs.append(keras.Input((*image_shape[:2], 1), name="mask"))
-        x = layers.Concatenate()([layers.Multiply()(inputs), inputs[1]])
+        x = layers.Concatenate()(inputs)
     if skip_connections:
-        x = layers.Conv2D(filters[0], 3, padding="same", activation=activation)(x)
+        x = Conv2D(filters[0], 3, padding="same", activation=activation)(x)
     skips = []
     for count in filters[1:]:
         skips.append(x)
@@ -118,7 +122,7 @@ def _encoder(
     if num_classes is not None:
         inputs.append(keras.Input((), dtype="int32", name="label"))
         x = with_label(x, inputs[-1], num_classes)
-    code = layers.Conv2D(code_channels, code_kernel, name="code")(x)
+    code = Conv2D(code_channels, code_kernel, name="code")(x)
     return keras.Model(inputs, [code, *skips] if skip_connections else code, name="encoder")
 
 
@@ -151,9 +155,9 @@ def _decoder(
             x = upsampled(x, channels, sizes[0], **last)
         if skip_connections:
             x = layers.Concatenate()([x, skips[level]])
-            x = layers.Conv2D(filters[level], 3, padding="same", activation=activation)(x)
+            x = Conv2D(filters[level], 3, padding="same", activation=activation)(x)
     if skip_connections or len(filters) == 1:
-        x = layers.Conv2D(channels, 3, padding="same", **last)(x)
+        x = Conv2D(channels, 3, padding="same", **last)(x)
     if softmax:
         x = layers.Softmax(dtype="float32")(x)
     return keras.Model(inputs, x, name="decoder")

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from keras_ae.errors import InputError
-from keras_ae.layers import Conv2DTranspose, with_label
+from keras_ae.layers import Conv2D, Conv2DTranspose, with_label
 
 CONDITIONINGS = ("none", "decoder", "both")
 KERNEL = 4  # a multiple of the stride, so that the transposed convolution covers every pixel equally often
@@ -89,7 +89,7 @@ def conditioned_classes(conditioning: str, num_classes: int) -> tuple[int | None
 
 def downsampled(x, filters: int, activation: str):
     """One level down: height and width halved, rounded up."""
-    return layers.Conv2D(filters, KERNEL, strides=2, padding="same", activation=activation)(x)
+    return Conv2D(filters, KERNEL, strides=2, padding="same", activation=activation)(x)
 
 
 def upsampled(x, filters: int, size: tuple[int, int], **kwargs):

@@ -55,6 +55,22 @@ class SSIMLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable("keras_ae")
+class PSNRLoss(keras.losses.Loss):
+    """Minus the peak signal-to-noise ratio in dB, the mean over images (Chen et al. 2022, "Simple baselines for image
+    restoration"): an image that is easy to restore counts as much as a hard one.
+
+    Weights of single pixels choose those that count, as in `PSNR`.
+    """
+
+    def __init__(self, name="psnr_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        decibel, counts = _psnr(y_true, y_pred, sample_weight)
+        return -ops.sum(decibel * counts) / ops.maximum(ops.sum(counts), 1.0)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
 class PSNR(keras.metrics.Mean):
     """Peak signal-to-noise ratio in dB, the mean over images in [0, 1].
 
@@ -65,15 +81,20 @@ class PSNR(keras.metrics.Mean):
         super().__init__(name=name, **kwargs)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        squared_error = ops.mean(ops.square(ops.cast(y_true, "float32") - ops.cast(y_pred, "float32")), axis=-1)
-        if sample_weight is None:
-            return super().update_state(psnr(ops.mean(squared_error, axis=(1, 2))))
-        weight = ops.cast(sample_weight, "float32")
-        weight = ops.reshape(weight, (-1, 1, 1)) if len(weight.shape) == 1 else weight
-        weight = weight * ops.ones_like(squared_error)
-        total = ops.sum(weight, axis=(1, 2))
-        mean = ops.sum(squared_error * weight, axis=(1, 2)) / ops.maximum(total, 1e-7)
-        return super().update_state(psnr(mean), sample_weight=ops.cast(total > 0, "float32"))
+        decibel, counts = _psnr(y_true, y_pred, sample_weight)
+        return super().update_state(decibel, sample_weight=counts)
+
+
+def _psnr(image, other, sample_weight):
+    """PSNR (batch,) over each image's weighted pixels, and whether it has any: 1 or 0 (batch,)."""
+    squared_error = ops.mean(ops.square(ops.cast(image, "float32") - ops.cast(other, "float32")), axis=-1)
+    weight = ops.ones_like(squared_error)
+    if sample_weight is not None:
+        given = ops.cast(sample_weight, "float32")
+        weight = weight * (ops.reshape(given, (-1, 1, 1)) if len(given.shape) == 1 else given)
+    total = ops.sum(weight, axis=(1, 2))
+    mean = ops.sum(squared_error * weight, axis=(1, 2)) / ops.maximum(total, 1e-7)
+    return psnr(mean), ops.cast(total > 0, "float32")
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -87,7 +108,12 @@ class SSIM(keras.metrics.Mean):
         return super().update_state(ssim(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")))
 
 
-LOSSES = {"mse": keras.losses.MeanSquaredError, "mae": keras.losses.MeanAbsoluteError, "ssim": SSIMLoss}
+LOSSES = {
+    "mse": keras.losses.MeanSquaredError,
+    "mae": keras.losses.MeanAbsoluteError,
+    "ssim": SSIMLoss,
+    "psnr": PSNRLoss,
+}
 
 
 def get_loss(name: str) -> keras.losses.Loss:

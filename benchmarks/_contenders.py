@@ -1,0 +1,259 @@
+"""What is timed side by side: each trains a network of `_networks` with Adam on images in memory.
+
+All have the arguments (network, images, steps, epochs, tick, learning_rate). `images` are uint8 (n, height, width, 3);
+after each of the `epochs` of `steps` batches, `tick(score)` is called, where `score(images)` is the mean of SSE + KL.
+"""
+
+import os
+import sys
+import tempfile
+from contextlib import redirect_stdout
+
+import numpy as np
+from _networks import jax_network, keras_networks, stock, torch_networks
+
+EVALUATED = 500  # images at a time
+
+
+def keras_ae_fit(network, images, steps, epochs, tick, learning_rate):
+    """`VAE.fit` with what the scripts run in every step."""
+    import keras
+
+    from keras_ae import VAE
+
+    _keras_ae_fit(
+        VAE(*keras_networks(network)), keras.optimizers.Adam(learning_rate), network, images, steps, epochs, tick
+    )
+
+
+def keras_ae_default(network, images, steps, epochs, tick, learning_rate):
+    """`conv_vae` with the optimizer and schedule of train/vae.py --flip, of which `epochs` is the whole."""
+    import keras
+
+    from keras_ae import Muon, conv_vae
+
+    warmup = min(300, steps * epochs // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.1 * learning_rate, steps * epochs - warmup, warmup_target=learning_rate, warmup_steps=warmup
+    )
+    vae = conv_vae((network.side, network.side, 3), network.latent_dim, width=network.filters[-1] // 4)
+    _keras_ae_fit(vae, Muon(schedule), network, images, steps, epochs, tick, flip=True)
+
+
+def _keras_ae_fit(vae, optimizer, network, images, steps, epochs, tick, flip=False):
+    import keras
+
+    from keras_ae import callbacks, data
+
+    split = data.Split({"images": images, "labels": np.zeros(len(images), "int32")}, np.arange(len(images)))
+    vae.compile(optimizer)
+
+    def score(others):
+        return vae.evaluate({"image": _floats(others)}, batch_size=EVALUATED, verbose=0, return_dict=True)["loss"]
+
+    ticks = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tick(score))
+    with callbacks.StopOnSignal() as stop:
+        vae.fit(
+            data.training_batches(split, network.batch_size, flip=flip),
+            steps_per_epoch=steps,
+            epochs=epochs,
+            verbose=0,
+            callbacks=[ticks, callbacks.Progress(), stop],
+        )
+
+
+def stock_fit(network, images, steps, epochs, tick, learning_rate):
+    """Keras alone: stock layers, `compute_loss`, `fit` on an array."""
+    import keras
+    from keras import ops
+
+    class VAE(keras.Model):
+        def __init__(self, encoder, decoder):
+            super().__init__()
+            self.encoder, self.decoder = encoder, decoder
+            self.noise = keras.random.SeedGenerator(0)
+
+        def call(self, images):
+            mean, log_variance = self.encoder(images)
+            noise = keras.random.normal(ops.shape(mean), seed=self.noise)
+            return self.decoder(mean + ops.exp(0.5 * log_variance) * noise), mean, log_variance
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            decoded, mean, log_variance = y_pred
+            kl = 0.5 * ops.sum(ops.exp(log_variance) + ops.square(mean) - 1 - log_variance, axis=1)
+            return ops.mean(ops.sum(ops.square(x - decoded), axis=(1, 2, 3)) + kl)
+
+    vae = VAE(*(stock(model) for model in keras_networks(network)))
+    vae.compile(keras.optimizers.Adam(learning_rate))
+
+    def score(others):
+        return vae.evaluate(_floats(others), batch_size=EVALUATED, verbose=0)
+
+    ticks = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tick(score))
+    x = _floats(images[: steps * network.batch_size])
+    vae.fit(x, batch_size=network.batch_size, epochs=epochs, verbose=0, callbacks=[ticks])
+
+
+def torch_loop(network, images, steps, epochs, tick, learning_rate):
+    """PyTorch by hand: channels last, fused Adam, images in memory as bytes."""
+    import torch
+
+    torch.manual_seed(0)
+    encoder, decoder = torch_networks(network)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], learning_rate, fused=True)
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+
+    def loss(batch):
+        batch = batch.to(torch.float32, memory_format=torch.channels_last) / 255
+        mean, log_variance = encoder(batch).chunk(2, dim=1)
+        decoded = decoder(mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean))
+        kl = 0.5 * (log_variance.exp() + mean**2 - 1 - log_variance).sum(1)
+        return ((decoded - batch).square().sum((1, 2, 3)) + kl).mean()
+
+    def score(others):
+        with torch.no_grad():
+            others = torch.from_numpy(np.ascontiguousarray(others)).permute(0, 3, 1, 2)
+            return float(np.mean([float(loss(part)) for part in others.split(EVALUATED)]))
+
+    for places in _epochs(len(images), network.batch_size, steps, epochs, tick, score):
+        optimizer.zero_grad()
+        loss(pixels[torch.from_numpy(places)]).backward()
+        optimizer.step()
+
+
+def jax_loop(network, images, steps, epochs, tick, learning_rate):
+    """JAX by hand: stock convolutions, optax, one jitted step."""
+    import jax
+    import optax
+
+    parameters, loss = jax_network(network)
+    optimizer = optax.adam(learning_rate)
+    state = optimizer.init(parameters)
+
+    @jax.jit
+    def step(parameters, state, batch, key):
+        batch = batch.astype("float32") / 255
+        noise = jax.random.normal(key, (len(batch), network.latent_dim))
+        updates, state = optimizer.update(jax.grad(loss)(parameters, batch, noise), state)
+        return optax.apply_updates(parameters, updates), state
+
+    evaluated = jax.jit(loss)
+
+    def score(others):
+        parts = [_floats(others[n : n + EVALUATED]) for n in range(0, len(others), EVALUATED)]
+        noise = np.random.default_rng(0)
+        return float(
+            np.mean([evaluated(parameters, part, noise.normal(size=(len(part), network.latent_dim))) for part in parts])
+        )
+
+    def synchronised(score):
+        jax.block_until_ready(parameters)
+        tick(score)
+
+    key = jax.random.key(0)
+    for places in _epochs(len(images), network.batch_size, steps, epochs, synchronised, score):
+        key, now = jax.random.split(key)
+        parameters, state = step(parameters, state, images[places], now)
+
+
+def pythae(network, images, steps, epochs, tick, learning_rate):
+    """The trainer of pythae 0.1.2, whose objective, half of the squared error, is doubled to be the others'."""
+    import torch
+    from pythae.data.datasets import BaseDataset
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    from pythae.trainers.training_callbacks import TrainingCallback
+
+    class Encoder(BaseEncoder):
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, x):
+            mean, log_variance = self.network(x).chunk(2, dim=1)
+            return ModelOutput(embedding=mean, log_covariance=log_variance)
+
+    class Decoder(BaseDecoder):
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, z):
+            return ModelOutput(reconstruction=self.network(z))
+
+    class Whole(VAE):
+        def loss_function(self, recon_x, x, mu, log_var, z):
+            _, half, kl = super().loss_function(recon_x, x, mu, log_var, z)
+            return 2 * half + kl, 2 * half, kl
+
+    class Ticks(TrainingCallback):
+        def on_epoch_end(self, training_config, **kwargs):
+            tick(score)
+
+    encoder, decoder = torch_networks(network)
+    model = Whole(
+        VAEConfig(input_dim=(3, network.side, network.side), latent_dim=network.latent_dim),
+        Encoder(encoder),
+        Decoder(decoder),
+    )
+    pixels = torch.from_numpy(_floats(images[: steps * network.batch_size])).permute(0, 3, 1, 2).contiguous()
+
+    def score(others):
+        others = torch.from_numpy(_floats(others)).permute(0, 3, 1, 2)
+        with torch.no_grad():
+            return float(np.mean([float(model({"data": part}).loss) for part in others.split(EVALUATED)]))
+
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+        trainer = BaseTrainer(
+            model,
+            BaseDataset(pixels, torch.zeros(len(pixels))),
+            training_config=BaseTrainerConfig(
+                output_dir=folder,
+                per_device_train_batch_size=network.batch_size,
+                num_epochs=epochs,
+                learning_rate=learning_rate,
+            ),
+            callbacks=[Ticks()],
+        )
+        trainer.train()
+
+
+def _epochs(count, batch_size, steps, epochs, tick, score):
+    """The places of each batch, shuffled; a tick after every `steps`."""
+    random = np.random.default_rng(0)
+    stream = iter(())
+    for _ in range(epochs):
+        for _ in range(steps):
+            places = next(stream, None)
+            if places is None:
+                order = random.permutation(count)
+                stream = iter(order[: count // batch_size * batch_size].reshape(-1, batch_size))
+                places = next(stream)
+            yield np.sort(places)
+        tick(score)
+
+
+def _floats(images):
+    return np.multiply(images, np.float32(1 / 255), dtype="float32")
+
+
+# name -> (function, Keras's backend)
+CONTENDERS = {
+    **{f"keras_ae {backend}": (keras_ae_fit, backend) for backend in ("tensorflow", "jax", "torch")},
+    **{f"keras {backend}": (stock_fit, backend) for backend in ("tensorflow", "jax", "torch")},
+    "torch loop": (torch_loop, None),
+    "jax loop": (jax_loop, None),
+    "pythae": (pythae, None),
+}
+
+
+def prepare(backend: str | None) -> None:
+    """What must be set before the imports."""
+    if backend:
+        os.environ["KERAS_BACKEND"] = backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if backend != "tensorflow":
+        sys.modules.setdefault("tensorflow", None)  # which Keras and pythae would import for nothing
