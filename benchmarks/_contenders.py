@@ -251,8 +251,7 @@ CONTENDERS = {
 
 def prepare(backend: str | None) -> None:
     """What must be set before the imports."""
-    if backend:
-        os.environ["KERAS_BACKEND"] = backend
+    os.environ["KERAS_BACKEND"] = backend or "torch"  # without one, Keras only helps to read the images
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if backend != "tensorflow":

@@ -32,7 +32,12 @@ def parser(description: str, model: str, code) -> _cli.Parser:
     add("--batch-size", type=_cli.positive, default=64, help="images a step")
     add("--learning-rate", type=_cli.not_negative, default=3e-3, help="peak, after a warm-up; then cosine decay to 0")
     add("--clip-norm", type=_cli.not_negative, default=0.0, help="bound of the whole gradient's norm; 0: none")
-    add("--precision", choices=_cli.PRECISIONS, default="float32", help="of the computation")
+    add(
+        "--precision",
+        choices=_cli.PRECISIONS,
+        default="float32",
+        help="of the computation; auto: mixed_bfloat16 on devices made for it",
+    )
     add("--seed", type=_cli.seed, default=0, help="of weights, shuffling and noise")
     add("--smoke", action="store_true", help="tiny data and two steps, to see that everything runs")
     add = parser.add_argument_group("files").add_argument
@@ -72,6 +77,11 @@ def prepare(args) -> None:
     """Seeds the initializers and sets the precision, before a model is built."""
     import keras
 
+    from keras_ae import backends
+
+    backends.tune_gpu()
+    if args.precision == "auto":
+        args.precision = "mixed_bfloat16" if backends.has_bfloat16() else "float32"
     random.seed(args.seed)  # where initializers draw their seeds; Keras's own function would import TensorFlow
     keras.config.set_dtype_policy(args.precision)
 

@@ -3,6 +3,8 @@
     feed(batches)                  batches of arrays -> what `fit` reads fastest
     train_step(model, ...)         gradients of `model.loss_terms`, guarded against non-finite numbers
     test_step(model, ...)          the same terms without gradients
+    has_bfloat16()                 whether the device computes faster in bfloat16 than in float32
+    tune_gpu()                     float32 on tensor cores and autotuned convolutions; called by the scripts
     conv2d(x, kernel, bias, ...)   the stock convolution, faster; `None` where the stock one is to be used
     conv2d_transpose(x, ...)       likewise
 
@@ -18,6 +20,8 @@ import keras
 _backend = importlib.import_module(f"keras_ae.backends.{keras.backend.backend()}")
 
 feed = _backend.feed
+has_bfloat16 = _backend.has_bfloat16
+tune_gpu = _backend.tune_gpu
 train_step = _backend.train_step
 test_step = _backend.test_step
 conv2d = _backend.conv2d

@@ -11,6 +11,15 @@ def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
     return batches
 
 
+def tune_gpu() -> None:
+    """Nothing: TensorFloat-32 and autotuned convolutions are this backend's defaults."""
+
+
+def has_bfloat16() -> bool:
+    device = jax.devices()[0]
+    return device.platform == "tpu" or (device.platform == "gpu" and float(device.compute_capability) >= 8)
+
+
 def conv2d(x, kernel, bias, strides, padding):
     """With the kernel's gradient as one matrix product, where XLA's own is slow on a CPU."""
     few_channels = x.shape[-1] < 16

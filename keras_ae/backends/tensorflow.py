@@ -17,6 +17,18 @@ def feed(batches: keras.utils.PyDataset) -> tf.data.Dataset:
     return dataset.prefetch(2).with_options(options)
 
 
+def tune_gpu() -> None:
+    """Nothing: TensorFloat-32 and autotuned convolutions are this backend's defaults."""
+
+
+def has_bfloat16() -> bool:
+    capabilities = [
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return bool(capabilities) and min(capabilities) >= (8, 0)
+
+
 def conv2d(x, kernel, bias, strides, padding):
     return None  # oneDNN's are the fastest known
 

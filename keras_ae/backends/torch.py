@@ -1,5 +1,7 @@
 """PyTorch: backward, eagerly."""
 
+from pathlib import Path
+
 import keras
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
@@ -7,6 +9,21 @@ import torch.nn.functional as F  # noqa: N812 (its usual name)
 
 def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
     return batches
+
+
+def tune_gpu() -> None:
+    torch.set_float32_matmul_precision("high")  # TensorFloat-32; convolutions have it anyway
+    torch.backends.cudnn.benchmark = True
+
+
+def has_bfloat16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_capability() >= (8, 0)
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def conv2d(x, kernel, bias, strides, padding):

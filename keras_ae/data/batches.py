@@ -7,10 +7,17 @@ import numpy as np
 
 from keras_ae import backends
 from keras_ae.data.catalog import Split
+from keras_ae.errors import InputError
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Full batches in an epoch: an incomplete one is left out, so that shapes stay static (at least one)."""
+    """Full batches in an epoch: an incomplete one is left out, so that shapes stay static (at least one).
+
+    Raises:
+        InputError: the split is empty.
+    """
+    if not len(split):
+        raise InputError("too few images to train on: at least 3 are needed, for training, validation and test")
     return max(1, len(split) // batch_size)
 
 

@@ -51,7 +51,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named set of images with the splits `train`, `validation` (taken from train) and `test`."""
+    """A named set of images with the splits `train`, `validation` (taken from train) and `test`.
+
+    Where there are too few images to train on and to validate with, both these splits are empty.
+    """
 
     name: str
     class_names: list[str]
@@ -102,13 +105,12 @@ def load(
         {key.split("/")[1]: array for key, array in arrays.items() if key.startswith(f"{split}/")}
         for split in ("train", "test")
     )
-    count = len(train["labels"])
-    if count < 2:
-        raise InputError(f"{name} has {count} training images; at least 2 are needed, for training and validation")
+    if len(train.get("labels", ())) < 2:  # enough to restore, but neither to train nor to validate
+        train = {name: array[:0] for name, array in test.items()}
     # Decided image by image, so that a limit changes nothing for the images that stay.
-    held_out = np.random.default_rng(VALIDATION_SEED).random(count) < VALIDATION_FRACTION
+    held_out = np.random.default_rng(VALIDATION_SEED).random(len(train["labels"])) < VALIDATION_FRACTION
     if not held_out.any():
-        held_out[0] = True
+        held_out[:1] = True
     levels = tuple(arrays.get("masks/levels", np.array([], "uint8")).tolist())
     return Dataset(
         name=source.name,

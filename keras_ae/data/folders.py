@@ -20,7 +20,7 @@ MASK_CLASSES = 32  # more values than that are shades, not classes
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The source of a folder; a tenth of its images, chosen by a fixed seed, is the test split."""
+    """The source of a folder; a tenth of its images, chosen by a fixed seed, is the test split: both of only two."""
 
     path: Path
     image_size: tuple[int, int] | None = None
@@ -59,15 +59,12 @@ class ImageFolder:
         if skipped:
             names = "; ".join(skipped[:100]) + (f"; and {len(skipped) - 100} more" if len(skipped) > 100 else "")
             warnings.warn(f"{len(skipped)} files in {self.path} skipped: {names}", stacklevel=2)
-        if len(readable) < 3:
-            raise InputError(
-                f"{self.path} has {len(readable)} readable images ({', '.join(sorted(SUFFIXES))}); "
-                "at least 3 are needed, for training, validation and test"
-            )
+        if not readable:
+            raise InputError(f"{self.path} has no readable images ({', '.join(sorted(SUFFIXES))})")
         mode = "L" if all(mode in {"1", "L"} for _, mode, _ in readable) else "RGB"
         size = self.image_size or _common_size(self.path, readable)
         order = np.random.default_rng(2026).permutation(len(readable))
-        tests = max(1, round(TEST_FRACTION * len(order)))
+        tests = max(1, round(TEST_FRACTION * len(order))) if len(order) > 2 else len(order)
         levels = set()
         for split, part in (("test", order[:tests]), ("train", order[tests:])):
             for index in part[: self.limit]:

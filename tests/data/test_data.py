@@ -140,6 +140,17 @@ def test_a_flat_folder_of_grey_images_has_one_channel_and_no_classes(tmp_path):
     assert scans.class_names == []
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_images_can_be_restored_but_not_trained_on(tmp_path, count):
+    for number in range(count):
+        Image.new("RGB", (7, 5)).save(tmp_path / f"{number}.png")
+    dataset = load(tmp_path, tmp_path / "cache")
+    assert [len(split) for split in dataset.splits.values()] == [0, 0, count]
+    assert dataset.image_shape == dataset.test.batch(slice(None))["image"].shape[1:] == (5, 7, 3)
+    with pytest.raises(InputError, match="at least 3 are needed"):
+        data.steps_per_epoch(dataset.train, 4)
+
+
 @pytest.mark.filterwarnings("ignore:.*skipped")
 def test_folders_that_cannot_be_used_are_named(tmp_path, folder):
     Image.new("RGB", (9, 9)).save(folder / "cat" / "other.png")
@@ -149,7 +160,7 @@ def test_folders_that_cannot_be_used_are_named(tmp_path, folder):
     with pytest.raises(InputError, match="both beside and inside"):
         load(folder, tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="0 readable images"):
+    with pytest.raises(InputError, match="no readable images"):
         load(tmp_path / "empty", tmp_path)
     with pytest.raises(InputError, match="is a file"):
         load(folder / "notes.txt", tmp_path)
