@@ -46,6 +46,14 @@ class Network:
         return 2 * (3 * (2 * sum(convolutions) + dense) - convolutions[0])
 
 
+def default_network(side: int, width: int, batch_size: int) -> Network:
+    """What `conv_vae` builds for square colour images."""
+    from keras_ae.models.networks import level_filters
+
+    levels = max(1, round(math.log2(side / 4)))
+    return Network(side, tuple(level_filters(levels, width)), 0, "silu", batch_size)
+
+
 NETWORKS = {
     "reference": Network(32, (32, 64, 128), 256, "relu", 128),
     "default32": Network(32, (64, 128, 256), 0, "silu", 128),
@@ -63,7 +71,10 @@ def keras_networks(network: Network):
 
     shape = (network.side, network.side, 3)
     if not network.dense:
-        return build_encoder(shape, network.latent_dim), build_decoder(shape, network.latent_dim)
+        width = network.filters[-1] // 4
+        return build_encoder(shape, network.latent_dim, width=width), build_decoder(
+            shape, network.latent_dim, width=width
+        )
     settings = {"strides": 2, "padding": "same"}
     x = image = keras.Input(shape)
     for filters in network.filters:

@@ -8,8 +8,7 @@ import keras
 
 from keras_ae.errors import InputError
 from keras_ae.files import atomic
-
-METADATA = "keras_ae.json"  # a member of the .keras archive, beside Keras's own
+from keras_ae.trust import METADATA, check
 
 
 def save_model(model: keras.Model, path: Path | str, metadata: dict | None = None) -> Path:
@@ -31,17 +30,24 @@ def save_model(model: keras.Model, path: Path | str, metadata: dict | None = Non
     return path
 
 
-def load_model(path: Path | str) -> keras.Model:
+def load_model(path: Path | str, *, trust: bool = False) -> keras.Model:
     """Loads a `.keras` file saved on any backend.
 
+    A file may come from a stranger: nothing in it is built before all of it is known to be harmless, which is what
+    this package writes with stock Keras layers (`keras_ae/trust.py`).
+
+    Args:
+        trust: load whatever Keras loads, layers of your own, too. Code in the file may run.
+
     Raises:
-        InputError: the file is missing, damaged, or holds no model of this package.
+        InputError: the file is missing, damaged, refused, or holds no model of this package.
     """
-    members = _members(Path(path))
-    if METADATA not in members:
+    if METADATA not in _members(Path(path)):
         raise InputError(f"{path} is a Keras file, but none of keras_ae; load it with keras.saving.load_model")
+    if not trust:
+        check(path)
     try:
-        return keras.saving.load_model(path)
+        return keras.saving.load_model(path, compile=False)
     except Exception as error:  # whatever Keras meets in a damaged file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:150]
         raise InputError(f"{path} does not load ({reason}); it may be damaged or of a newer version") from error

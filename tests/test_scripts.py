@@ -196,7 +196,7 @@ MISTAKES = [
     (["conv_ae", "--code-size", "40", "--limit", "20"], "give 1 to 32"),
     (["conv_ae", "--task", "denoise", "--corruption", "gaussian:-1", "--limit", "20"], "must be above 0"),
     (["conv_ae", "--task", "complete", "--corruption", "gaussian:1", "--limit", "20"], "is for missing pixels"),
-    (["conv_ae", "--loss", "psnr", "--limit", "20"], "known are mse, mae, ssim"),
+    (["conv_ae", "--loss", "lpips", "--limit", "20"], "known are mse, mae, ssim, psnr"),
 ]
 
 

@@ -44,6 +44,13 @@ def add_backend(parser: Parser) -> None:
     )
 
 
+def add_file(parser: Parser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="a .keras file written by the training scripts")
+    parser.add_argument(
+        "--trust", action="store_true", help="load the file even if it holds layers of its own, whose code may run"
+    )
+
+
 def add_data(parser: Parser, dataset: str | None) -> None:
     group = parser.add_argument_group("data")
     group.add_argument(

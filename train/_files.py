@@ -1,5 +1,7 @@
 """A saved file and the data that it is to be used on."""
 
+import sys
+
 
 class File:
     """A loaded model with what its file says of it.
@@ -12,11 +14,13 @@ class File:
         is_vae: which of the two.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, *, trust: bool = False):
         import keras_ae
 
         self.path = path
-        self.model = keras_ae.load_model(path)
+        if trust:
+            print(f"{path} is trusted: code in it may run", file=sys.stderr)
+        self.model = keras_ae.load_model(path, trust=trust)
         self.metadata = keras_ae.read_metadata(path)
         self.is_vae = isinstance(self.model, keras_ae.VAE)
         if self.is_vae:

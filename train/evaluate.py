@@ -15,7 +15,7 @@ COMPLETED = 100  # images that a VAE completes, if --limit does not say: each ta
 
 def main() -> None:
     parse = _cli.Parser(description=__doc__.splitlines()[0])
-    parse.add_argument("file", type=Path, metavar="FILE", help="a .keras file written by the training scripts")
+    _cli.add_file(parse)
     _cli.add_backend(parse)
     _cli.add_data(parse, None)
     parse.add_argument("--split", choices=("train", "validation", "test"), default="test", help="which images")
@@ -28,7 +28,7 @@ def main() -> None:
     _cli.set_environment(parse, args.backend)
     from _files import File
 
-    file = File(args.file)
+    file = File(args.file, trust=args.trust)
     task = None if file.is_vae else file.task(args.corruption)
     dataset = file.load_dataset(args)
     split = dataset.splits[args.split]

@@ -12,7 +12,7 @@ KINDS = ("samples", "reconstructions", "interpolations", "traversals", "completi
 
 def parser() -> _cli.Parser:
     parser = _cli.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path, metavar="FILE", help="a .keras file written by the training scripts")
+    _cli.add_file(parser)
     _cli.add_backend(parser)
     add = parser.add_argument_group("what to make").add_argument
     add(
@@ -57,7 +57,7 @@ def main() -> None:
 
     from keras_ae import InputError, images
 
-    file = File(args.file)
+    file = File(args.file, trust=args.trust)
     kind = args.kind or ("samples" if file.is_vae else "restored")
     if args.split == "all" and kind != "restored":
         raise InputError(f"{kind} start from one split; --split all is for restored images")

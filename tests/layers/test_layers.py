@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_ae.layers import Conv2D, Conv2DTranspose, OneHot
+from keras_ae.layers import Conv2D, Conv2DTranspose, FillMissing, KeepKnown, OneHot
 from tests.helpers import run_layer_or_model
 
 SIZES = [(1, 2), (3, 1), (3, 2), (4, 2), (5, 3), ((2, 4), (1, 2))]
@@ -73,3 +73,31 @@ def test_layers_survive_configs_and_files(random, tmp_path):
 
 def test_one_hot():
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(OneHot(3)(np.array([2, 0]))), [[0, 0, 1], [1, 0, 0]])
+
+
+def test_missing_pixels_are_filled_from_the_known_ones_around(random):
+    image = random.random((3, 7, 5, 3), "float32")
+    mask = (random.random((3, 7, 5, 1)) < 0.4).astype("float32")
+    mask[2] = 0
+    mask[2, 4, 3] = 1  # one pixel is known
+    filled = keras.ops.convert_to_numpy(FillMissing()([image, mask]))
+    known = np.broadcast_to(mask > 0, image.shape)
+    np.testing.assert_array_equal(filled[known], image[known])
+    np.testing.assert_allclose(filled[2], np.broadcast_to(image[2, 4, 3], (7, 5, 3)), atol=1e-6)
+    assert filled.min() >= image[known].min() - 1e-6
+    assert filled.max() <= image[known].max() + 1e-6
+    constant = FillMissing()([np.full_like(image, 0.3), mask])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(constant), 0.3, atol=1e-6)
+
+
+def test_a_missing_corner_is_the_mean_of_the_others():
+    image = np.float32([0.1, 0.2, 0.6, 0.9]).reshape(1, 2, 2, 1)
+    filled = FillMissing()([image, np.float32([1, 1, 1, 0]).reshape(1, 2, 2, 1)])
+    np.testing.assert_allclose(np.ravel(keras.ops.convert_to_numpy(filled)), [0.1, 0.2, 0.6, 0.3], atol=1e-6)
+
+
+def test_known_pixels_are_kept_bit_for_bit(random):
+    image, filling = random.random((2, 2, 3, 5, 3), "float32")
+    mask = (random.random((2, 3, 5, 1)) < 0.5).astype("float32")
+    kept = keras.ops.convert_to_numpy(KeepKnown()([image, mask, filling]))
+    np.testing.assert_array_equal(kept, np.where(mask > 0, image, filling))

@@ -76,6 +76,11 @@ def test_psnr_and_losses_look_at_weighted_pixels_only():
     for name, reference in (("mse", np.square(IMAGES - OTHERS)), ("mae", np.abs(IMAGES - OTHERS))):
         loss = get_loss(name)(IMAGES, OTHERS, sample_weight=weight)
         np.testing.assert_allclose(to_numpy(loss), reference[chosen].mean(), rtol=1e-5)
+    psnr = get_loss("psnr")
+    expected = np.mean(10 * np.log10(errors))
+    np.testing.assert_allclose(to_numpy(psnr(IMAGES, OTHERS, sample_weight=weight)), expected, rtol=1e-5)
+    expected = np.mean(10 * np.log10(errors[1:]))
+    np.testing.assert_allclose(to_numpy(psnr(IMAGES, OTHERS, sample_weight=weight_of_none)), expected, rtol=1e-5)
     ssim = get_loss("ssim")  # a window spans known and missing pixels
     np.testing.assert_allclose(
         to_numpy(ssim(IMAGES, OTHERS, sample_weight=weight)), to_numpy(ssim(IMAGES, OTHERS)), rtol=1e-6
@@ -83,6 +88,6 @@ def test_psnr_and_losses_look_at_weighted_pixels_only():
 
 
 def test_an_unknown_loss_is_named():
-    with pytest.raises(InputError, match="known are mse, mae, ssim"):
-        get_loss("psnr")
+    with pytest.raises(InputError, match="known are mse, mae, ssim, psnr"):
+        get_loss("lpips")
     assert isinstance(get_loss("mse"), keras.losses.MeanSquaredError)
