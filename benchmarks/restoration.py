@@ -3,7 +3,7 @@
 python benchmarks/restoration.py --dataset cifar10 --denoiser saved_models/denoiser_cifar10.keras \
     --completer saved_models/completer_cifar10.keras
 
-The same corrupted test images for all, in one run. The parameters of the classical methods are tuned on the
+The same corrupted test images for all, in one run; only the tasks of the models that are given. The parameters of the classical methods are tuned on the
 first validation images, by PSNR. Needs requirements-dev.txt.
 """
 
@@ -82,10 +82,9 @@ def denoising(dataset, model, tune: int) -> list[dict]:
         started = time.time()
         restored = np.stack([function(image, best) for image in inputs["image"]])
         rows.append(row(what, name, str(best), restored, target, seconds=time.time() - started))
-    if model:
-        started = time.time()
-        restored = restore_images(model, inputs["image"])
-        rows.append(row(what, "keras_ae", "", restored, target, seconds=time.time() - started))
+    started = time.time()
+    restored = restore_images(model, inputs["image"])
+    rows.append(row(what, "keras_ae", "", restored, target, seconds=time.time() - started))
     return rows
 
 
@@ -99,10 +98,9 @@ def completion(dataset, model, what: str, corruption: str) -> list[dict]:
         ]
     )
     rows = [row(what, "biharmonic", "", restored, target, missing, time.time() - started)]
-    if model:
-        started = time.time()
-        restored = restore_images(model, inputs["image"], mask=inputs["mask"])
-        rows.append(row(what, "keras_ae", "", restored, target, missing, time.time() - started))
+    started = time.time()
+    restored = restore_images(model, inputs["image"], mask=inputs["mask"])
+    rows.append(row(what, "keras_ae", "", restored, target, missing, time.time() - started))
     return rows
 
 
@@ -124,10 +122,10 @@ def table(rows: list[dict]) -> None:
     for each in rows:
         print("| {task} | {method} | {parameter} | {psnr:.2f} | {ssim:.4f} | {ms_per_image:.2f} |".format(**each))
     for what in TASKS:
-        ours = [each["psnr"] for each in rows if each["task"] == what and each["method"] == "keras_ae"]
-        others = [each["psnr"] for each in rows if each["task"] == what and each["method"] != "keras_ae"]
-        if ours:
-            print(f"{what}: {ours[0] - max(others):+.2f} dB against the best of the others")
+        found = {each["method"]: each["psnr"] for each in rows if each["task"] == what}
+        if found:
+            ours = found.pop("keras_ae")
+            print(f"{what}: {ours - max(found.values()):+.2f} dB against the best of the others")
 
 
 def main() -> None:
@@ -138,14 +136,17 @@ def main() -> None:
     parser.add_argument("--tune", type=_cli.positive, default=100, help="validation images to tune the others on")
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
     args = parser.parse_args()
+    if not (args.denoiser or args.completer):
+        parser.error("nothing to compare; give --denoiser, --completer or both")
     dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir)
     if dataset.image_shape[2] != 3:
         raise InputError(f"the images of {dataset.name} have one channel; the comparison is for colour images")
     dataset = replace(dataset, test=replace(dataset.test, indices=dataset.test.indices[: args.limit]))
-    denoiser, completer = (load_model(file) if file else None for file in (args.denoiser, args.completer))
-    rows = denoising(dataset, denoiser, args.tune)
-    for what, corruption in list(TASKS.items())[1:]:
-        rows += completion(dataset, completer, what, corruption)
+    rows = denoising(dataset, load_model(args.denoiser), args.tune) if args.denoiser else []
+    if args.completer:
+        completer = load_model(args.completer)
+        for what, corruption in list(TASKS.items())[1:]:
+            rows += completion(dataset, completer, what, corruption)
     if args.json:
         print(json.dumps(rows, indent=1))
         return

@@ -6,7 +6,6 @@ python train/evaluate.py saved_models/vae_shapes.keras
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import _cli
 

@@ -1,6 +1,7 @@
 """Splits -> batches `{"image", "label"}`, or those of a task, for `fit` and `evaluate` on each backend."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -42,7 +43,7 @@ def evaluation_batches(split: Split, batch_size: int = 128, *, task=None):
 
 
 class Stream(keras.utils.PyDataset):
-    """Batch number i of training, in any epoch, by i alone."""
+    """Batch number i of training, in any epoch, by i alone; while it is used, a thread makes the next."""
 
     def __init__(self, split: Split, batch_size: int, seed: int, epoch: int, flip: bool, task=None):
         super().__init__()
@@ -54,12 +55,22 @@ class Stream(keras.utils.PyDataset):
         self.steps = steps_per_epoch(split, batch_size)
         self.first_epoch = epoch
         self._drawn = (None, None, None)
+        self._thread = ThreadPoolExecutor(1)
+        self._ahead = (None, None)
 
     @property
     def num_batches(self) -> None:
         return None  # endless, in the words of Keras
 
     def __getitem__(self, index: int) -> dict | tuple:
+        expected, future = self._ahead
+        if index != expected:
+            future = self._thread.submit(self._make, index)
+        batch = future.result()
+        self._ahead = index + 1, self._thread.submit(self._make, index + 1)
+        return batch
+
+    def _make(self, index: int) -> dict | tuple:
         epoch, step = divmod(index, self.steps)
         epoch += self.first_epoch
         order, mirrored = self._draw(epoch)
