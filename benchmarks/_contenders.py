@@ -1,13 +1,15 @@
 """What is timed side by side: each trains a network of `_networks` with Adam on images in memory.
 
-All have the arguments (network, images, steps, epochs, tick, learning_rate). `images` are uint8 (n, height, width, 3);
-after each of the `epochs` of `steps` batches, `tick(score)` is called, where `score(images)` is the mean of SSE + KL.
+All have the arguments (network, images, steps, epochs, tick, learning_rate). `images` are uint8 (n, height, width, 3).
+`tick(None)` is called before the first batch, and `tick(score)` after each of the `epochs` of `steps` batches, where
+`score(images)` is the mean of SSE + KL.
 """
 
 import os
 import sys
 import tempfile
 from contextlib import redirect_stdout
+from functools import partial
 
 import numpy as np
 from _networks import jax_network, keras_networks, stock, torch_networks
@@ -51,7 +53,9 @@ def _keras_ae_fit(vae, optimizer, network, images, steps, epochs, tick, flip=Fal
     def score(others):
         return vae.evaluate({"image": _floats(others)}, batch_size=EVALUATED, verbose=0, return_dict=True)["loss"]
 
-    ticks = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tick(score))
+    ticks = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: tick(None), on_epoch_end=lambda epoch, logs: tick(score)
+    )
     with callbacks.StopOnSignal() as stop:
         vae.fit(
             data.training_batches(split, network.batch_size, flip=flip),
@@ -89,7 +93,9 @@ def stock_fit(network, images, steps, epochs, tick, learning_rate):
     def score(others):
         return vae.evaluate(_floats(others), batch_size=EVALUATED, verbose=0)
 
-    ticks = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tick(score))
+    ticks = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: tick(None), on_epoch_end=lambda epoch, logs: tick(score)
+    )
     x = _floats(images[: steps * network.batch_size])
     vae.fit(x, batch_size=network.batch_size, epochs=epochs, verbose=0, callbacks=[ticks])
 
@@ -112,8 +118,7 @@ def torch_loop(network, images, steps, epochs, tick, learning_rate):
 
     def score(others):
         with torch.no_grad():
-            others = torch.from_numpy(np.ascontiguousarray(others)).permute(0, 3, 1, 2)
-            return float(np.mean([float(loss(part)) for part in others.split(EVALUATED)]))
+            return _mean(lambda part: float(loss(torch.from_numpy(part).permute(0, 3, 1, 2))), others)
 
     for places in _epochs(len(images), network.batch_size, steps, epochs, tick, score):
         optimizer.zero_grad()
@@ -130,7 +135,7 @@ def jax_loop(network, images, steps, epochs, tick, learning_rate):
     optimizer = optax.adam(learning_rate)
     state = optimizer.init(parameters)
 
-    @jax.jit
+    @partial(jax.jit, donate_argnums=(0, 1))
     def step(parameters, state, batch, key):
         batch = batch.astype("float32") / 255
         noise = jax.random.normal(key, (len(batch), network.latent_dim))
@@ -140,11 +145,9 @@ def jax_loop(network, images, steps, epochs, tick, learning_rate):
     evaluated = jax.jit(loss)
 
     def score(others):
-        parts = [_floats(others[n : n + EVALUATED]) for n in range(0, len(others), EVALUATED)]
         noise = np.random.default_rng(0)
-        return float(
-            np.mean([evaluated(parameters, part, noise.normal(size=(len(part), network.latent_dim))) for part in parts])
-        )
+        draw = lambda part: noise.normal(size=(len(part), network.latent_dim))  # noqa: E731
+        return _mean(lambda part: float(evaluated(parameters, _floats(part), draw(part))), others)
 
     def synchronised(score):
         jax.block_until_ready(parameters)
@@ -189,8 +192,15 @@ def pythae(network, images, steps, epochs, tick, learning_rate):
             return 2 * half + kl, 2 * half, kl
 
     class Ticks(TrainingCallback):
-        def on_epoch_end(self, training_config, **kwargs):
-            tick(score)
+        done = 0
+
+        def on_train_begin(self, training_config, **kwargs):
+            tick(None)
+
+        def on_train_step_end(self, training_config, **kwargs):
+            self.done += 1
+            if self.done % steps == 0:
+                tick(score)
 
     encoder, decoder = torch_networks(network)
     model = Whole(
@@ -198,12 +208,15 @@ def pythae(network, images, steps, epochs, tick, learning_rate):
         Encoder(encoder),
         Decoder(decoder),
     )
-    pixels = torch.from_numpy(_floats(images[: steps * network.batch_size])).permute(0, 3, 1, 2).contiguous()
+    # Its epochs are passes over its images: as many as the others see, and of a size that full batches divide.
+    count = min(len(images), steps * epochs * network.batch_size) // network.batch_size
+    pixels = torch.from_numpy(_floats(images[: count * network.batch_size])).permute(0, 3, 1, 2).contiguous()
 
     def score(others):
-        others = torch.from_numpy(_floats(others)).permute(0, 3, 1, 2)
         with torch.no_grad():
-            return float(np.mean([float(model({"data": part}).loss) for part in others.split(EVALUATED)]))
+            return _mean(
+                lambda part: float(model({"data": torch.from_numpy(_floats(part)).permute(0, 3, 1, 2)}).loss), others
+            )
 
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         trainer = BaseTrainer(
@@ -212,7 +225,7 @@ def pythae(network, images, steps, epochs, tick, learning_rate):
             training_config=BaseTrainerConfig(
                 output_dir=folder,
                 per_device_train_batch_size=network.batch_size,
-                num_epochs=epochs,
+                num_epochs=-(-steps * epochs // count),
                 learning_rate=learning_rate,
             ),
             callbacks=[Ticks()],
@@ -224,6 +237,7 @@ def _epochs(count, batch_size, steps, epochs, tick, score):
     """The places of each batch, shuffled; a tick after every `steps`."""
     random = np.random.default_rng(0)
     stream = iter(())
+    tick(None)
     for _ in range(epochs):
         for _ in range(steps):
             places = next(stream, None)
@@ -233,6 +247,14 @@ def _epochs(count, batch_size, steps, epochs, tick, score):
                 places = next(stream)
             yield np.sort(places)
         tick(score)
+
+
+def _mean(score, images):
+    """The mean over images of what `score` gives for parts of them."""
+    parts = np.split(images, range(EVALUATED, len(images), EVALUATED))
+    return float(
+        np.average([score(np.ascontiguousarray(part)) for part in parts], weights=[len(part) for part in parts])
+    )
 
 
 def _floats(images):

@@ -3,8 +3,8 @@
 python benchmarks/restoration.py --dataset cifar10 --denoiser saved_models/denoiser_cifar10.keras \
     --completer saved_models/completer_cifar10.keras
 
-The same corrupted test images for all, in one run; only the tasks of the models that are given. The parameters of the classical methods are tuned on the
-first validation images, by PSNR. Needs requirements-dev.txt.
+The same corrupted test images for all, in one run, for the tasks of the models given. The parameters of
+the classical methods are tuned on the first validation images, by PSNR. Needs requirements-dev.txt.
 """
 
 import json

@@ -30,11 +30,12 @@ def main() -> None:
         commands = {"train/vae.py --help": ("train/vae.py", "--help")}
         for backend in BACKENDS:
             sample = ("train/sample.py", args.model.resolve(), "--count", 64, "--seed", 1, "--backend", backend)
-            commands[f"load and sample 64, {backend}"] = (*sample, "--output", Path(folder) / f"{backend}.png")
+            commands[f"load and sample 64, {backend}"] = (*sample, "--output")
         found = {name: [] for name in commands}
-        for _ in range(args.rounds + 1):
+        for number in range(args.rounds + 1):
             for name, command in commands.items():
-                found[name].append(seconds(*command))
+                output = [Path(folder) / f"{name}-{number}.png"] if command[-1] == "--output" else []
+                found[name].append(seconds(*command, *output))
     print(f"median of {args.rounds} runs, after one\n\n| | seconds (range) |\n| --- | --- |")
     for name, runs in found.items():
         print(f"| {name} | {median(runs[1:]):.2f} ({min(runs[1:]):.2f} to {max(runs[1:]):.2f}) |")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -42,17 +43,13 @@ def work(args) -> dict:
 
     count = max(args.steps * network.batch_size, args.images)
     images = np.random.default_rng(0).integers(0, 256, (count, network.side, network.side, 3), "uint8")
-    seconds, marks = [], [time.perf_counter()]
-
-    def tick(score):
-        marks.append(time.perf_counter())
-        seconds.append(marks[-1] - marks[-2])
-
-    function(network, images, args.steps, EPOCHS, tick, 1e-3)
+    marks = []
+    function(network, images, args.steps, EPOCHS, lambda score: marks.append(time.perf_counter()), 1e-3)
+    seconds = [after - before for before, after in pairwise(marks)]
     rates = [args.steps * network.batch_size / each for each in seconds[1:]]
     return {
         "images_per_s": median(rates),
-        "slowest_epoch": median(rates) / min(rates),
+        "slowest_epoch_ratio": median(rates) / min(rates),
         "first_epoch_s": seconds[0],
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
@@ -114,6 +111,11 @@ def main() -> None:
         for name in names[number % len(names) :] + names[: number % len(names)]:
             runs[name].append(started(args, name))
         limits.append(matrix_product())
+    if not args.json:
+        print(
+            "allocator: "
+            + ("the same settings for all" if args.allocator else "keras_ae's scripts' for keras_ae alone")
+        )
     if args.json:
         print(json.dumps({"network": args.network, "gflop_per_s": limits, "runs": runs}, indent=1))
     else:
@@ -130,7 +132,7 @@ def table(network, runs: dict, limit: float) -> None:
         print(
             f"| {name} | {rate:,.0f} ({min(run['images_per_s'] for run in found):,.0f} to "
             f"{max(run['images_per_s'] for run in found):,.0f}) | {rate * network.flop_per_image / limit / 1e9:.0%} | "
-            f"{max(run['slowest_epoch'] for run in found):.2f}x | {middle['first_epoch_s']:.1f} s | "
+            f"{max(run['slowest_epoch_ratio'] for run in found):.2f}x | {middle['first_epoch_s']:.1f} s | "
             f"{middle['peak_mb']:.0f} MB |"
         )
     print("\nratios, run by run:")

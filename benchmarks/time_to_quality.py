@@ -45,11 +45,13 @@ def work(args) -> dict:
 
     dataset = data.load("cifar10", data_dir=args.data_dir, cache_dir=args.cache_dir)
     images, validation = (split.arrays["images"][split.indices] for split in (dataset.train, dataset.validation))
-    scores, seconds = [], 0.0
-    begun = time.perf_counter()
+    scores, seconds, begun = [], 0.0, 0.0
 
     def tick(score):
         nonlocal seconds, begun
+        if score is None:  # the first batch comes next
+            begun = time.perf_counter()
+            return
         seconds += time.perf_counter() - begun
         scores.append((round(seconds, 1), score(validation)))
         print(args.row, *scores[-1], file=sys.stderr, flush=True)
@@ -59,9 +61,7 @@ def work(args) -> dict:
 
     network = NETWORKS[name]
     try:
-        # pythae shuffles within an epoch of its own: it is given all images, and scored after each epoch.
-        steps = len(images) // network.batch_size if args.row == "pythae" else args.every
-        function(network, images, steps, -(-(args.batches or most) // steps), tick, learning_rate)
+        function(network, images, args.every, -(-(args.batches or most) // args.every), tick, learning_rate)
     except Reached:
         return {"seconds": scores[-1][0], "scores": scores}
     return {"seconds": None, "scores": scores}

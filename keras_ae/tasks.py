@@ -66,7 +66,7 @@ class Task:
         return {"image": batch["image"]}, batch["image"]
 
     def measures(self, model: keras.Model, loss: str | None = None) -> dict:
-        """What `compile` takes for the model: the loss of that name ("mse", "mae", "ssim") and the metrics."""
+        """What `compile` takes for the model: the loss of that name ("mse", "mae", "ssim", "psnr") and the metrics."""
         mse = keras.metrics.MeanSquaredError(name="mse")
         return {"loss": get_loss(loss or "mse"), "weighted_metrics": [mse, PSNR()], "metrics": [SSIM()]}
 

@@ -189,7 +189,7 @@ MISTAKES = [
     (["vae", "--output", "text.keras"], "text.keras exists already"),
     (["vae", "--output", "model.h5"], "must end in .keras"),
     (["vae", "--seed", "-1"], "-1 is not a seed"),
-    (["vae", "--limit", "1"], "at least 3 are needed"),
+    (["vae", "--limit", "1"], "needs at least 3"),
     (["sample", "text.keras", "--output", "grid.xyz"], "must end in .png"),
     (["sample", "text.keras", "--kind", "interpolations", "--count", "1"], "two images or more"),
     (["vae", "--run-dir", "text.keras/run", "--limit", "20"], "cannot write text.keras/run"),

@@ -136,9 +136,15 @@ def set_environment(parser: Parser, backend: str) -> None:
     warnings.filterwarnings("ignore", message="Explicitly requested dtype int64")  # Keras's mean IoU, on JAX
 
 
-def reuse_memory() -> None:
+def restart_with_allocator() -> None:
     """Starts the script anew with an allocator that keeps what it has, in huge pages: by default glibc gives large
-    arrays back to the system after each step and gets them again page by page (docs/performance.md)."""
+    arrays back to the system after each step and gets them again page by page (docs/performance.md).
+
+    Does nothing where the process is not the script's own, on other systems, and where GLIBC_TUNABLES is set.
+    """
+    script = Path(getattr(sys.modules["__main__"], "__file__", None) or ".")
+    if script.resolve().parent != Path(__file__).resolve().parent:
+        return
     if platform.libc_ver()[0] != "glibc" or "GLIBC_TUNABLES" in os.environ:
         return
     os.environ["GLIBC_TUNABLES"] = ALLOCATOR

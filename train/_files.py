@@ -65,6 +65,14 @@ class File:
             )
         return self._with_mask_levels(dataset)
 
+    def split(self, dataset, name: str):
+        """The split of that name, which must have images."""
+        from keras_ae import InputError
+
+        if not len(dataset.splits[name]):
+            raise InputError(f"{dataset.name} has too few images for a {name} split; its images are in --split test")
+        return dataset.splits[name]
+
     def _with_mask_levels(self, dataset):
         """The classes of a segmentation are the greys that it was trained on."""
         from dataclasses import replace

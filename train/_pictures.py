@@ -52,7 +52,7 @@ def completions(args, file):
     task = get_task("complete", args.corruption)
     dataset = file.load_dataset(args)
     task.check(dataset)
-    split = dataset.splits[args.split]
+    split = file.split(dataset, args.split)
     places = slice(0, args.count or COMPLETED)
     batch = split.batch(places, masks=task.masks)
     inputs, target, _ = task.examples(batch, split.indices[places])
@@ -70,7 +70,7 @@ def restored(args, file):
     masks = task.masks and dataset.mask_classes > 0
     if not (task.name == "segment" or task.corruption == task.word == "none"):  # which need no truth here
         task.check(dataset)
-    splits = list(dataset.splits.values()) if args.split == "all" else [dataset.splits[args.split]]
+    splits = list(dataset.splits.values()) if args.split == "all" else [file.split(dataset, args.split)]
     left = args.count or (sum(map(len, splits)) if args.separate else COUNT)
     parts, files = [], []
     for split in splits:

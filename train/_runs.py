@@ -72,8 +72,10 @@ def start_from(model, file: Path) -> None:
     from keras_ae import InputError, load_model
 
     saved = load_model(file)
-    if [weight.shape for weight in saved.weights] != [weight.shape for weight in model.weights]:
-        raise InputError(f"{file} holds a model of another shape; give the same image size, latents, width and classes")
+    if [weight.shape for weight in saved.weights] != [weight.shape for weight in model.weights] or [
+        layer.name.rstrip("_0123456789") for layer in saved.layers
+    ] != [layer.name.rstrip("_0123456789") for layer in model.layers]:
+        raise InputError(f"{file} holds another model; give the same image size, latents, width, classes and task")
     model.set_weights(saved.get_weights())
 
 

@@ -52,7 +52,7 @@ def parser(description: str, model: str, code) -> _cli.Parser:
 def arguments(parser: _cli.Parser):
     """The flags given, or those of the run that is resumed; after this Keras may be imported."""
     args = parser.parse_args()
-    _cli.reuse_memory()
+    _cli.restart_with_allocator()
     if args.resume:
         _runs.take_flags(parser, args)
     elif args.smoke:

@@ -30,7 +30,7 @@ def main() -> None:
     file = File(args.file, trust=args.trust)
     task = None if file.is_vae else file.task(args.corruption)
     dataset = file.load_dataset(args)
-    split = dataset.splits[args.split]
+    split = file.split(dataset, args.split)
     if task:
         results = measure_task(file, task, dataset, split)
     elif args.corruption:

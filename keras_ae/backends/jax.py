@@ -21,7 +21,7 @@ def has_bfloat16() -> bool:
 
 
 def conv2d(x, kernel, bias, strides, padding):
-    """With the kernel's gradient as one matrix product, where XLA's own is slow on a CPU."""
+    """With the kernel's gradient as matrix products, where XLA's own is slow on a CPU. Reverse mode only."""
     few_channels = x.shape[-1] < 16
     if not (ON_CPU and (few_channels or max(strides) == 1)):
         return None
@@ -53,7 +53,7 @@ def _conv2d_backward(strides, padding, saved, gradient):
     ]
     patches = jnp.concatenate(patches, axis=-1).reshape(-1, kernel[..., 0].size)
     flat = gradient.reshape(-1, kernel.shape[-1])
-    product = jnp.matmul(patches.T, flat, preferred_element_type="float32")
+    product = jnp.matmul(patches.T, flat, preferred_element_type=jnp.promote_types(kernel.dtype, "float32"))
     return *pull(gradient), product.reshape(kernel.shape).astype(kernel.dtype)
 
 

@@ -18,7 +18,9 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
         InputError: the split is empty.
     """
     if not len(split):
-        raise InputError("too few images to train on: at least 3 are needed, for training, validation and test")
+        raise InputError(
+            "too few images to train on: a folder needs at least 3, for training, validation and test, and a --limit 2"
+        )
     return max(1, len(split) // batch_size)
 
 

@@ -30,18 +30,19 @@ class FillMissing(keras.layers.Layer):
 
     def call(self, inputs):
         image, mask = inputs
-        return _filled(image, ops.cast(mask > 0.5, image.dtype))
+        return _filled(ops.where(mask > 0.5, image, 0), ops.cast(mask > 0.5, image.dtype))
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
 
 
 def _filled(image, known):
+    """`image` is 0 where it is not `known`."""
     if max(image.shape[1:3]) == 1:
-        return image * known
+        return image
     # Both pooled alike, so that their ratio does not depend on how the border is padded.
-    total, weight = (ops.average_pool(x, 2, strides=2, padding="same") for x in (image * known, known))
+    total, weight = (ops.average_pool(x, 2, strides=2, padding="same") for x in (image, known))
     means = total / ops.maximum(weight, 1e-6)
     coarse = _filled(means, ops.cast(weight > 0, image.dtype))
     around = ops.image.resize(coarse, image.shape[1:3], interpolation="bilinear")
-    return image * known + around * (1 - known)
+    return image + around * (1 - known)

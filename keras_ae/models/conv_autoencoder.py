@@ -107,7 +107,10 @@ def conv_autoencoder(
 def _encoder(
     image_shape, code_channels, *, sizes, filters, code_kernel, skip_connections, activation, mask, num_classes
 ) -> keras.Model:
-    """image[, mask][, label] -> code[, the features of each level but the last, from the image's down]."""
+    """image[, mask][, label] -> code[, the features of each level but the last, from the image's down].
+
+    With a mask, the image comes with its missing pixels filled.
+    """
     inputs = [keras.Input(image_shape, name="image")]
     x = inputs[0]
     if mask:

@@ -12,25 +12,14 @@ class StopOnSkippedSteps(keras.callbacks.Callback):
         super().__init__()
         self.limit = limit
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen = 0
+
     def on_train_begin(self, logs=None):
         self.in_a_row = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.seen = 0
-        self.latest = None
-
     def on_train_batch_end(self, batch, logs=None):
-        # One step late: reading this step's count would wait for it, and the next batch is made meanwhile.
-        self._count(self.latest)
-        self.latest = logs["skipped_steps"]
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._count(self.latest)
-
-    def _count(self, skipped):
-        if skipped is None:
-            return
-        skipped = int(skipped)
+        skipped = int(logs["skipped_steps"])
         self.in_a_row = self.in_a_row + skipped - self.seen if skipped > self.seen else 0
         self.seen = skipped
         if self.in_a_row >= self.limit:

@@ -59,39 +59,39 @@ class PSNRLoss(keras.losses.Loss):
     """Minus the peak signal-to-noise ratio in dB, the mean over images (Chen et al. 2022, "Simple baselines for image
     restoration"): an image that is easy to restore counts as much as a hard one.
 
-    Weights of single pixels choose those that count, as in `PSNR`.
+    Weights of single pixels choose those that count, as in `PSNR`; always the weighted mean over the batch.
     """
 
-    def __init__(self, name="psnr_loss", **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(self, name="psnr_loss", reduction="mean_with_sample_weight", **kwargs):
+        super().__init__(name=name, reduction=reduction, **kwargs)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        decibel, counts = _psnr(y_true, y_pred, sample_weight)
-        return -ops.sum(decibel * counts) / ops.maximum(ops.sum(counts), 1.0)
+        decibel, weight = _psnr(y_true, y_pred, sample_weight)
+        return -ops.sum(decibel * weight) / ops.maximum(ops.sum(weight), 1e-7)
 
 
 @keras.saving.register_keras_serializable("keras_ae")
 class PSNR(keras.metrics.Mean):
     """Peak signal-to-noise ratio in dB, the mean over images in [0, 1].
 
-    With `sample_weight` (batch, height, width), over the weighted pixels of each image that has any.
+    With `sample_weight` (batch, height, width), over the weighted pixels of each image that has any; (batch,): a
+    weighted mean over images.
     """
 
     def __init__(self, name="psnr", **kwargs):
         super().__init__(name=name, **kwargs)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        decibel, counts = _psnr(y_true, y_pred, sample_weight)
-        return super().update_state(decibel, sample_weight=counts)
+        decibel, weight = _psnr(y_true, y_pred, sample_weight)
+        return super().update_state(decibel, sample_weight=weight)
 
 
 def _psnr(image, other, sample_weight):
-    """PSNR (batch,) over each image's weighted pixels, and whether it has any: 1 or 0 (batch,)."""
+    """PSNR (batch,) of each image, and its weight (batch,): the one given, or 1 if any of its pixels has a weight."""
     squared_error = ops.mean(ops.square(ops.cast(image, "float32") - ops.cast(other, "float32")), axis=-1)
-    weight = ops.ones_like(squared_error)
-    if sample_weight is not None:
-        given = ops.cast(sample_weight, "float32")
-        weight = weight * (ops.reshape(given, (-1, 1, 1)) if len(given.shape) == 1 else given)
+    weight = ops.ones_like(squared_error) if sample_weight is None else ops.cast(sample_weight, "float32")
+    if len(weight.shape) == 1:
+        return psnr(ops.mean(squared_error, axis=(1, 2))), weight
     total = ops.sum(weight, axis=(1, 2))
     mean = ops.sum(squared_error * weight, axis=(1, 2)) / ops.maximum(total, 1e-7)
     return psnr(mean), ops.cast(total > 0, "float32")

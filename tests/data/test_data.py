@@ -147,7 +147,7 @@ def test_one_or_two_images_can_be_restored_but_not_trained_on(tmp_path, count):
     dataset = load(tmp_path, tmp_path / "cache")
     assert [len(split) for split in dataset.splits.values()] == [0, 0, count]
     assert dataset.image_shape == dataset.test.batch(slice(None))["image"].shape[1:] == (5, 7, 3)
-    with pytest.raises(InputError, match="at least 3 are needed"):
+    with pytest.raises(InputError, match="needs at least 3"):
         data.steps_per_epoch(dataset.train, 4)
 
 

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_ae import backends
 from keras_ae.layers import Conv2D, Conv2DTranspose, FillMissing, KeepKnown, OneHot
 from tests.helpers import run_layer_or_model
 
@@ -34,6 +35,13 @@ def assert_equals_stock(layer, x, tolerance=1e-4, **kwargs):
 def test_convolutions_equal_stock_in_value_and_gradient(random, layer, kernel, stride, padding):
     x = random.normal(size=(2, 6, 7, 3)).astype("float32")
     assert_equals_stock(layer, x, filters=5, kernel_size=kernel, strides=stride, padding=padding)
+
+
+def test_the_default_convolutions_take_the_fast_path_where_there_is_one():
+    x, backend = keras.ops.ones((2, 6, 8, 3)), keras.backend.backend()
+    kernels = keras.ops.ones((4, 4, 3, 5)), keras.ops.ones((4, 4, 5, 3))
+    for operation, kernel in zip((backends.conv2d, backends.conv2d_transpose), kernels, strict=True):
+        assert (operation(x, kernel, None, (2, 2), "same") is not None) == (backend != "tensorflow")
 
 
 def test_convolution_of_many_channels_equals_stock(random):

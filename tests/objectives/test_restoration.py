@@ -81,6 +81,13 @@ def test_psnr_and_losses_look_at_weighted_pixels_only():
     np.testing.assert_allclose(to_numpy(psnr(IMAGES, OTHERS, sample_weight=weight)), expected, rtol=1e-5)
     expected = np.mean(10 * np.log10(errors[1:]))
     np.testing.assert_allclose(to_numpy(psnr(IMAGES, OTHERS, sample_weight=weight_of_none)), expected, rtol=1e-5)
+    image_weights = np.float32([1, 0, 3, 0, 0])
+    per_image = 10 * np.log10(np.square(IMAGES - OTHERS).mean((1, 2, 3)))
+    expected = (per_image * image_weights).sum() / 4
+    np.testing.assert_allclose(to_numpy(psnr(IMAGES, OTHERS, sample_weight=image_weights)), expected, rtol=1e-5)
+    metric.reset_state()
+    metric.update_state(IMAGES, OTHERS, sample_weight=image_weights)
+    np.testing.assert_allclose(metric.result(), -expected, rtol=1e-5)
     ssim = get_loss("ssim")  # a window spans known and missing pixels
     np.testing.assert_allclose(
         to_numpy(ssim(IMAGES, OTHERS, sample_weight=weight)), to_numpy(ssim(IMAGES, OTHERS)), rtol=1e-6
