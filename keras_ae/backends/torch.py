@@ -30,27 +30,27 @@ def conv2d(x, kernel, bias, strides, padding):
     """On channels-last views, where Keras copies the images into that order and back."""
     if x.device.type != "cpu":
         return None
-    margins = (0, 0)
+    total = [0, 0]
     if padding == "same":
-        whole = [
-            max((-(-size // stride) - 1) * stride + length - size, 0)
-            for size, stride, length in zip(x.shape[1:3], strides, kernel.shape[:2], strict=True)
+        total = [
+            max((-(-side // stride) - 1) * stride + size - side, 0)
+            for side, stride, size in zip(x.shape[1:3], strides, kernel.shape[:2], strict=True)
         ]
-        if any(margin % 2 for margin in whole):
-            return None
-        margins = [margin // 2 for margin in whole]
+    if any(each % 2 for each in total):  # more on one side than on the other
+        return None
     kernel = kernel.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
-    return F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, strides, margins).permute(0, 2, 3, 1)
+    outputs = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, strides, [each // 2 for each in total])
+    return outputs.permute(0, 2, 3, 1)
 
 
 def conv2d_transpose(x, kernel, bias, strides, padding):
-    """The same, where the output loses as much at its start as at its end."""
-    extra = [length - stride for length, stride in zip(kernel.shape[:2], strides, strict=True)]
-    if x.device.type != "cpu" or min(extra) < 0 or (padding == "same" and any(one % 2 for one in extra)):
+    """The same."""
+    overlap = [size - stride for size, stride in zip(kernel.shape[:2], strides, strict=True)]
+    if x.device.type != "cpu" or min(overlap) < 0 or (padding == "same" and any(each % 2 for each in overlap)):
         return None
-    margins = [one // 2 for one in extra] if padding == "same" else (0, 0)
+    cut = [each // 2 for each in overlap] if padding == "same" else [0, 0]
     kernel = kernel.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
-    return F.conv_transpose2d(x.permute(0, 3, 1, 2), kernel, bias, strides, margins).permute(0, 2, 3, 1)
+    return F.conv_transpose2d(x.permute(0, 3, 1, 2), kernel, bias, strides, cut).permute(0, 2, 3, 1)
 
 
 def train_step(model, data):
