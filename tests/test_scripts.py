@@ -247,6 +247,8 @@ def test_ctrl_c_keeps_what_finished_and_resume_goes_on(script, tmp_path):
     deadline = time.time() + 240
     while not (run / "history.csv").exists() and time.time() < deadline and process.poll() is None:
         time.sleep(0.1)
+    code, _, err = script("vae", "--resume", run)
+    assert (code, err) == (2, f"vae.py: error: {run} is in use by process {process.pid}; wait for it, or stop it\n")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

@@ -1,5 +1,6 @@
 """The folder of a run: a new one, or one to go on with; what it keeps."""
 
+import contextlib
 import json
 import os
 import time
@@ -48,6 +49,26 @@ def open_run(args, model: str) -> tuple[Path, Path]:
     except OSError as error:
         raise InputError(f"cannot write {run_dir} ({error.strerror}); choose another with --run-dir") from error
     return run_dir, output
+
+
+@contextlib.contextmanager
+def lock(run_dir: Path):
+    """Keeps other processes out of the run's folder; the system takes the lock from a process that dies.
+
+    Raises:
+        InputError: another process is in it.
+    """
+    from filelock import FileLock, Timeout
+
+    from keras_ae import InputError
+
+    process = run_dir / ".process"
+    try:
+        with FileLock(run_dir / ".lock", blocking=False):
+            process.write_text(str(os.getpid()))
+            yield
+    except Timeout as error:
+        raise InputError(f"{run_dir} is in use by process {process.read_text()}; wait for it, or stop it") from error
 
 
 def take_flags(parser: _cli.Parser, args) -> None:

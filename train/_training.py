@@ -116,18 +116,35 @@ def run(args, model, dataset, *, name: str, describe: str, pictures, about: dict
     if args.start_from:
         _runs.start_from(model, args.start_from)
     run_dir, output = _runs.open_run(args, name)
-    history = callbacks.restore(model, run_dir)
-    progress = callbacks.Progress()
-    print(
-        f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.validation):,} validation, "
-        f"{len(dataset.test):,} test images of {'x'.join(map(str, dataset.image_shape))}\n"
-        f"{describe} with {model.count_params():,} weights on {args.backend}\n"
-        f"run folder: {run_dir}",
-        flush=True,
-    )
+    with _runs.lock(run_dir):
+        history = callbacks.restore(model, run_dir)
+        print(
+            f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.validation):,} validation, "
+            f"{len(dataset.test):,} test images of {'x'.join(map(str, dataset.image_shape))}\n"
+            f"{describe} with {model.count_params():,} weights on {args.backend}, {args.precision}\n"
+            f"run folder: {run_dir}",
+            flush=True,
+        )
+        try:
+            _fit(args, model, dataset, task, run_dir, history, pictures)
+            results = _cli.measure(model, data.evaluation_batches(dataset.test, task=task))
+            save_model(model, output, _runs.metadata(args, dataset, name, results) | about)
+        except KeyboardInterrupt:
+            print(f"\ngo on with: python train/{Path(sys.argv[0]).name} --resume {run_dir}", file=sys.stderr)
+            raise
+    _cli.table(f"{len(dataset.test):,} test images{unit}", results)
+    print(f"\n{time.time() - STARTED:.0f} s. Written: {output}, and pictures, curves and history in {run_dir}")
+    print(f"next: python train/sample.py {output} --backend {args.backend}")
+
+
+def _fit(args, model, dataset, task, run_dir, history, pictures) -> None:
+    """Trains from the epoch after the history's last, with all that a run writes and shows."""
+    from keras_ae import callbacks, data
+
     batches = data.training_batches(
         dataset.train, args.batch_size, seed=args.seed, epoch=len(history), flip=args.flip, task=task
     )
+    progress = callbacks.Progress()
     try:
         with callbacks.StopOnSignal() as stop:
             model.fit(
@@ -146,12 +163,5 @@ def run(args, model, dataset, *, name: str, describe: str, pictures, about: dict
                     stop,
                 ],
             )
-        results = _cli.measure(model, data.evaluation_batches(dataset.test, task=task))
-        save_model(model, output, _runs.metadata(args, dataset, name, results) | about)
-    except KeyboardInterrupt:
+    finally:
         progress.close()
-        print(f"\ngo on with: python train/{Path(sys.argv[0]).name} --resume {run_dir}", file=sys.stderr)
-        raise
-    _cli.table(f"{len(dataset.test):,} test images{unit}", results)
-    print(f"\n{time.time() - STARTED:.0f} s. Written: {output}, and pictures, curves and history in {run_dir}")
-    print(f"next: python train/sample.py {output} --backend {args.backend}")
