@@ -68,7 +68,7 @@ def test_train_sample_evaluate(script, tmp_path):
     assert code == 0, err
     assert "80 test images" in out
     assert f"next: python train/sample.py {Path('run/model.keras')} --backend {BACKEND}" in out
-    written = {path.name for path in (tmp_path / "run").iterdir()}
+    written = {path.name for path in (tmp_path / "run").iterdir() if path.name[0] != "."}
     pictures = {"epoch_001_reconstructions.png", "epoch_001_samples.png", "losses.png"}
     assert written == {"config.json", "history.csv", "checkpoint.npz", "model.keras"} | pictures
 
