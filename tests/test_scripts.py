@@ -101,7 +101,7 @@ def test_train_sample_evaluate(script, tmp_path):
 
     code, _, err = smoke(script, "again", "--start-from", "run/model.keras", "--latent-dim", "3")
     assert code == 2
-    assert "holds a model of another shape" in err
+    assert "holds another model" in err
     code, out, err = smoke(script, "again", "--start-from", "run/model.keras", "--learning-rate", "0")
     assert code == 0, err
     assert _loss(out) == pytest.approx(_loss(trained), abs=1e-3)  # no step moved the weights that it started from
