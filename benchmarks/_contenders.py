@@ -10,6 +10,7 @@ import sys
 import tempfile
 from contextlib import redirect_stdout
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 from _networks import jax_network, keras_networks, stock, torch_networks
@@ -30,21 +31,17 @@ def keras_ae_fit(network, images, steps, epochs, tick, learning_rate):
 
 def keras_ae_default(network, images, steps, epochs, tick, learning_rate):
     """`conv_vae` with the optimizer and schedule of train/vae.py --flip, of which `epochs` is the whole."""
-    import keras
+    import _training
 
-    from keras_ae import Muon, conv_vae
+    from keras_ae import conv_vae
 
-    warmup = min(300, steps * epochs // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.1 * learning_rate, steps * epochs - warmup, warmup_target=learning_rate, warmup_steps=warmup
-    )
+    flags = SimpleNamespace(epochs=epochs, learning_rate=learning_rate, clip_norm=0.0)
+    optimizer = _training.optimizer(flags, steps)
     vae = conv_vae((network.side, network.side, 3), network.latent_dim, width=network.filters[-1] // 4)
-    _keras_ae_fit(vae, Muon(schedule), network, images, steps, epochs, tick, flip=True)
+    _keras_ae_fit(vae, optimizer, network, images, steps, epochs, tick, flip=True)
 
 
 def _keras_ae_fit(vae, optimizer, network, images, steps, epochs, tick, flip=False):
-    import keras
-
     from keras_ae import callbacks, data
 
     split = data.Split({"images": images, "labels": np.zeros(len(images), "int32")}, np.arange(len(images)))
@@ -53,17 +50,22 @@ def _keras_ae_fit(vae, optimizer, network, images, steps, epochs, tick, flip=Fal
     def score(others):
         return vae.evaluate({"image": _floats(others)}, batch_size=EVALUATED, verbose=0, return_dict=True)["loss"]
 
-    ticks = keras.callbacks.LambdaCallback(
-        on_train_begin=lambda logs: tick(None), on_epoch_end=lambda epoch, logs: tick(score)
-    )
     with callbacks.StopOnSignal() as stop:
         vae.fit(
             data.training_batches(split, network.batch_size, flip=flip),
             steps_per_epoch=steps,
             epochs=epochs,
             verbose=0,
-            callbacks=[ticks, callbacks.Progress(), stop],
+            callbacks=[_ticks(tick, score), callbacks.Progress(), stop],
         )
+
+
+def _ticks(tick, score):
+    import keras
+
+    return keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: tick(None), on_epoch_end=lambda epoch, logs: tick(score)
+    )
 
 
 def stock_fit(network, images, steps, epochs, tick, learning_rate):
@@ -93,11 +95,8 @@ def stock_fit(network, images, steps, epochs, tick, learning_rate):
     def score(others):
         return vae.evaluate(_floats(others), batch_size=EVALUATED, verbose=0)
 
-    ticks = keras.callbacks.LambdaCallback(
-        on_train_begin=lambda logs: tick(None), on_epoch_end=lambda epoch, logs: tick(score)
-    )
     x = _floats(images[: steps * network.batch_size])
-    vae.fit(x, batch_size=network.batch_size, epochs=epochs, verbose=0, callbacks=[ticks])
+    vae.fit(x, batch_size=network.batch_size, epochs=epochs, verbose=0, callbacks=[_ticks(tick, score)])
 
 
 def torch_loop(network, images, steps, epochs, tick, learning_rate):
@@ -146,8 +145,10 @@ def jax_loop(network, images, steps, epochs, tick, learning_rate):
 
     def score(others):
         noise = np.random.default_rng(0)
-        draw = lambda part: noise.normal(size=(len(part), network.latent_dim))  # noqa: E731
-        return _mean(lambda part: float(evaluated(parameters, _floats(part), draw(part))), others)
+        size = network.latent_dim
+        return _mean(
+            lambda part: float(evaluated(parameters, _floats(part), noise.normal(size=(len(part), size)))), others
+        )
 
     def synchronised(score):
         jax.block_until_ready(parameters)

@@ -24,13 +24,17 @@ def _names(*lines: str) -> set[str]:
     return set(" ".join(lines).split())
 
 
+def _convolution(config: dict, shape: list) -> int:
+    return math.prod(config["kernel_size"]) * shape[-1] * config["filters"] // config.get("groups", 1)
+
+
 # Layers with weights -> how many, from their config and the shape that they are built for
 WEIGHT_COUNTS = {
     "BatchNormalization": lambda config, shape: 4 * max(size or 0 for size in shape),
-    "Conv1D": lambda config, shape: _convolution(config, shape),
-    "Conv2D": lambda config, shape: _convolution(config, shape),
-    "Conv2DTranspose": lambda config, shape: _convolution(config, shape),
-    "Conv3D": lambda config, shape: _convolution(config, shape),
+    "Conv1D": _convolution,
+    "Conv2D": _convolution,
+    "Conv2DTranspose": _convolution,
+    "Conv3D": _convolution,
     "Dense": lambda config, shape: shape[-1] * config["units"],
     "DepthwiseConv2D": lambda config, shape: shape[-1] * math.prod(config["kernel_size"]) * config["depth_multiplier"],
     "Embedding": lambda config, shape: config["input_dim"] * config["output_dim"],
@@ -181,7 +185,3 @@ def _count_weights(value) -> int:
     if isinstance(found, bool) or not isinstance(found, int) or found < 0:
         raise RefusedError(f"its layer {value['class_name']} has no possible size")
     return total + found
-
-
-def _convolution(config: dict, shape: list) -> int:
-    return math.prod(config["kernel_size"]) * shape[-1] * config["filters"] // config.get("groups", 1)

@@ -42,6 +42,10 @@ def layers(config, part="encoder"):
     return config["config"][part]["config"]["layers"]
 
 
+def first(config, class_name):
+    return next(each for each in layers(config) if each["class_name"] == class_name)
+
+
 def function(module, name):
     return {"module": module, "class_name": "function", "config": name, "registered_name": name}
 
@@ -59,7 +63,7 @@ def layer(module, name, config, **more):
 
 def activation(value):
     def change(whole):
-        next(each for each in layers(whole) if each["class_name"] == "Dense")["config"]["activation"] = value
+        first(whole, "Dense")["config"]["activation"] = value
 
     return change
 
@@ -92,9 +96,7 @@ CONFIGS = {
     "a class that only looks like ours": lambda canary: layer("evil", "VAE", {}, registered_name="evil>VAE"),
     "a registered function": lambda canary: activation("evil>function"),
     "an initializer that is none": lambda canary: (
-        lambda whole: next(each for each in layers(whole) if each["class_name"] == "Dense")["config"].update(
-            kernel_initializer="evil>function"
-        )
+        lambda whole: first(whole, "Dense")["config"].update(kernel_initializer="evil>function")
     ),
     "a quantised dtype": lambda canary: (
         lambda whole: layers(whole)[1]["config"].update(
@@ -102,18 +104,12 @@ CONFIGS = {
         )
     ),
     "more weights than the file holds": lambda canary: (
-        lambda whole: next(each for each in layers(whole) if each["class_name"] == "Dense")["config"].update(
-            units=10**9
-        )
+        lambda whole: first(whole, "Dense")["config"].update(units=10**9)
     ),
     "a kernel as large as memory": lambda canary: (
-        lambda whole: next(each for each in layers(whole) if each["class_name"] == "Conv2D")["config"].update(
-            kernel_size=[10**5, 10**5]
-        )
+        lambda whole: first(whole, "Conv2D")["config"].update(kernel_size=[10**5, 10**5])
     ),
-    "a layer that hides its shape": lambda canary: (
-        lambda whole: next(each for each in layers(whole) if each["class_name"] == "Dense").pop("build_config")
-    ),
+    "a layer that hides its shape": lambda canary: lambda whole: first(whole, "Dense").pop("build_config"),
 }
 
 
