@@ -4,16 +4,18 @@ Importing this package registers its classes, so that its `.keras` files load.
 """
 
 from keras_ae import callbacks, data
-from keras_ae.errors import InputError, NotFiniteError
+from keras_ae.errors import CheckpointError, InputError, NotFiniteError
 from keras_ae.models import VAE, build_decoder, build_encoder, conv_autoencoder, conv_vae, restore_images
 from keras_ae.optimizers import Muon
 from keras_ae.saving import load_model, read_metadata, save_model
 from keras_ae.tasks import get_task
+from keras_ae.training import fit
 
 __version__ = "0.1.0"
 
 __all__ = [
     "VAE",
+    "CheckpointError",
     "InputError",
     "Muon",
     "NotFiniteError",
@@ -23,6 +25,7 @@ __all__ = [
     "conv_autoencoder",
     "conv_vae",
     "data",
+    "fit",
     "get_task",
     "load_model",
     "read_metadata",

@@ -9,4 +9,8 @@ class InputError(ValueError):
 
 
 class NotFiniteError(RuntimeError):
-    """Training stopped because too many steps in a row had no finite loss or gradient."""
+    """Training stopped because losses, gradients or weights are not finite; nothing that is not finite was saved."""
+
+
+class CheckpointError(OSError):
+    """Training stopped because its state cannot be written; the last state written is intact."""

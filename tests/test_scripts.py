@@ -70,7 +70,7 @@ def test_train_sample_evaluate(script, tmp_path):
     assert f"next: python train/sample.py {Path('run/model.keras')} --backend {BACKEND}" in out
     written = {path.name for path in (tmp_path / "run").iterdir()}
     pictures = {"epoch_001_reconstructions.png", "epoch_001_samples.png", "losses.png"}
-    state = {"config.json", "history.csv", "checkpoint.npz", "model.keras", ".lock", ".process"}
+    state = {"config.json", "history.csv", "checkpoint.npz", "best.keras", "model.keras", ".lock", ".process"}
     assert written == state | pictures
 
     assert script("sample", "run/model.keras", "--backend", BACKEND, "--labels", "star,2", "--count", "6")[0] == 0
@@ -226,15 +226,17 @@ def test_a_backend_that_is_not_installed_is_named(script, monkeypatch):
 def test_a_signal_ends_a_training_after_the_step(number, code):
     before = signal.getsignal(number)
     with callbacks.StopOnSignal() as stop:
+        stop.set_params({"steps": 3})
         stop.on_train_batch_end(0)
         os.kill(os.getpid(), number)  # nothing is raised here, where a framework might swallow it
+        stop.on_train_batch_end(2)  # the epoch's last: validation and its checkpoint come first
         with pytest.raises(KeyboardInterrupt) as stopped:
             stop.on_train_batch_end(1)
     assert 128 + stopped.value.number == code
     assert signal.getsignal(number) is before
 
 
-def test_ctrl_c_keeps_what_finished_and_resume_goes_on(script, tmp_path):
+def test_ctrl_c_saves_and_resume_goes_on(script, tmp_path):
     run = tmp_path / "run"
     flags = ["--backend", BACKEND, "--limit", "80", "--batch-size", "8", "--epochs", "500", "--run-dir", str(run)]
     flags += ["--width", "4", "--grid-every", "500"]
@@ -257,8 +259,9 @@ def test_ctrl_c_keeps_what_finished_and_resume_goes_on(script, tmp_path):
     assert "Traceback" not in err
     finished = len((run / "history.csv").read_text().splitlines()) - 1
     assert finished >= 1
-    config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**config, "epochs": finished + 1}))
+    runs = importlib.import_module("_runs")
+    flags = json.loads((run / "config.json").read_text())["flags"]
+    runs.write_config(run, {**flags, "epochs": finished + 1})
     code, _, err = script("vae", "--resume", run)
     assert code == 0, err
     assert len((run / "history.csv").read_text().splitlines()) == finished + 2

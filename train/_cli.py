@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import importlib.util
-import json
 import os
 import platform
 import signal
@@ -199,10 +198,3 @@ def table(title: str, rows: dict) -> None:
     print(f"\n{title}")
     for name, value in rows.items():
         print(f"  {name:<{width}}  {value:.5g}" if isinstance(value, float) else f"  {name:<{width}}  {value}")
-
-
-def read_json(parser: Parser, path: Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        parser.error(f"{path} cannot be read ({type(error).__name__}); give the folder of a run")

@@ -3,11 +3,14 @@
 import contextlib
 import json
 import os
+import shutil
 import time
+import zlib
 from pathlib import Path
 
 import _cli
 
+CONFIG = "config.json"
 PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume", "start_from")
 
 
@@ -30,7 +33,6 @@ def open_run(args, model: str) -> tuple[Path, Path]:
         InputError: the folder exists or cannot be written, or the run that is to be resumed is finished.
     """
     from keras_ae import InputError
-    from keras_ae.files import atomic
 
     name = Path(args.dataset).name
     default = Path("runs") / f"{model}-{name}-{args.backend}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -42,13 +44,39 @@ def open_run(args, model: str) -> tuple[Path, Path]:
         return run_dir, output
     if run_dir.exists():
         raise InputError(f"{run_dir} exists already; choose another with --run-dir, or go on with --resume {run_dir}")
+    building = run_dir.with_name(f".{run_dir.name}.{os.getpid()}")
     try:
-        run_dir.mkdir(parents=True)
-        with atomic(run_dir / "config.json") as path:
-            path.write_text(json.dumps(_flags(args), indent=1))
+        building.mkdir(parents=True)
+        write_config(building, _flags(args))
+        building.rename(run_dir)  # a run folder has its config.json from the start
     except OSError as error:
+        shutil.rmtree(building, ignore_errors=True)
         raise InputError(f"cannot write {run_dir} ({error.strerror}); choose another with --run-dir") from error
     return run_dir, output
+
+
+def write_config(run_dir: Path, flags: dict) -> None:
+    """Keeps the flags of a run, with a checksum."""
+    (run_dir / CONFIG).write_text(json.dumps({"flags": flags, "crc32": _checksum(flags)}, indent=1))
+
+
+def read_config(parser: _cli.Parser, run_dir: Path) -> dict:
+    """The flags of a run; one line and exit code 2 if they are not as they were written."""
+    path = run_dir / CONFIG
+    try:
+        config = json.loads(path.read_text())
+        flags = config["flags"]
+        if config["crc32"] != _checksum(flags):
+            raise ValueError("checksum")
+    except OSError as error:
+        parser.error(f"{path} cannot be read ({error.strerror}); give the folder of a run")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        parser.error(f"{path} is damaged or was changed; the flags of a run stay as they are. Start a new run")
+    return flags
+
+
+def _checksum(flags: dict) -> int:
+    return zlib.crc32(json.dumps(flags, sort_keys=True).encode())
 
 
 @contextlib.contextmanager
@@ -61,11 +89,13 @@ def lock(run_dir: Path):
     from filelock import FileLock, Timeout
 
     from keras_ae import InputError
+    from keras_ae.files import remove_leftovers
 
     process = run_dir / ".process"
     try:
         with FileLock(run_dir / ".lock", blocking=False):
             process.write_text(str(os.getpid()))
+            remove_leftovers(run_dir)
             yield
     except Timeout as error:
         raise InputError(f"{run_dir} is in use by process {process.read_text()}; wait for it, or stop it") from error
@@ -77,7 +107,7 @@ def take_flags(parser: _cli.Parser, args) -> None:
     given = {name for name, value in vars(args).items() if value != parser.get_default(name)} - anew
     if given:
         parser.error(f"--resume goes on with the run's own flags; leave out {', '.join(sorted(given))}")
-    for name, value in _cli.read_json(parser, args.resume / "config.json").items():
+    for name, value in read_config(parser, args.resume).items():
         if name not in anew or getattr(args, name) is None:
             setattr(args, name, value)
     args.image_size = tuple(args.image_size) if args.image_size else None
@@ -100,7 +130,7 @@ def start_from(model, file: Path) -> None:
     model.set_weights(saved.get_weights())
 
 
-def metadata(args, dataset, model: str, results: dict) -> dict:
+def metadata(args, dataset, model: str) -> dict:
     """What a user of the saved file needs to know."""
     import keras
 
@@ -113,7 +143,6 @@ def metadata(args, dataset, model: str, results: dict) -> dict:
         "image_shape": dataset.image_shape,
         "flags": {name: value for name, value in _flags(args).items() if name not in PLACES},
         "versions": {"keras_ae": keras_ae.__version__, "keras": keras.__version__},
-        "test": results,
     }
 
 

@@ -38,6 +38,12 @@ def parser(description: str, model: str, code) -> _cli.Parser:
         default="float32",
         help="of the computation; auto: mixed_bfloat16 on devices made for it",
     )
+    add(
+        "--checkpoint-every",
+        metavar="TIME",
+        default="5m",
+        help="30s, 5m, 2h, or a number of steps; and at the end of each epoch",
+    )
     add("--seed", type=_cli.seed, default=0, help="of weights, shuffling and noise")
     add("--smoke", action="store_true", help="tiny data and two steps, to see that everything runs")
     add = parser.add_argument_group("files").add_argument
@@ -111,13 +117,13 @@ def run(args, model, dataset, *, name: str, describe: str, pictures, about: dict
         task: what makes the batches; `None`: the images and labels themselves.
         unit: of the results, for the summary's title.
     """
-    from keras_ae import callbacks, data, save_model
+    import keras_ae
+    from keras_ae import callbacks, data
 
     if args.start_from:
         _runs.start_from(model, args.start_from)
     run_dir, output = _runs.open_run(args, name)
     with _runs.lock(run_dir):
-        history = callbacks.restore(model, run_dir)
         print(
             f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.validation):,} validation, "
             f"{len(dataset.test):,} test images of {'x'.join(map(str, dataset.image_shape))}\n"
@@ -126,42 +132,25 @@ def run(args, model, dataset, *, name: str, describe: str, pictures, about: dict
             flush=True,
         )
         try:
-            _fit(args, model, dataset, task, run_dir, history, pictures)
+            keras_ae.fit(
+                model,
+                dataset,
+                run_dir,
+                epochs=args.epochs,
+                batch_size=args.batch_size,
+                seed=args.seed,
+                flip=args.flip,
+                task=task,
+                checkpoint_every=args.checkpoint_every,
+                metadata=_runs.metadata(args, dataset, name) | about,
+                callbacks=[callbacks.ImageGrids(run_dir, pictures, args.grid_every)],
+            )
             results = _cli.measure(model, data.evaluation_batches(dataset.test, task=task))
-            save_model(model, output, _runs.metadata(args, dataset, name, results) | about)
-        except KeyboardInterrupt:
+            keras_ae.save_model(model, output, _runs.metadata(args, dataset, name) | about | {"test": results})
+        except (KeyboardInterrupt, keras_ae.CheckpointError):
             print(f"\ngo on with: python train/{Path(sys.argv[0]).name} --resume {run_dir}", file=sys.stderr)
             raise
     _cli.table(f"{len(dataset.test):,} test images{unit}", results)
-    print(f"\n{time.time() - STARTED:.0f} s. Written: {output}, and pictures, curves and history in {run_dir}")
+    print(f"\n{time.time() - STARTED:.0f} s. Written: {output}")
+    print(f"and in {run_dir}: best.keras (lowest validation loss), pictures, curves, history, checkpoint")
     print(f"next: python train/sample.py {output} --backend {args.backend}")
-
-
-def _fit(args, model, dataset, task, run_dir, history, pictures) -> None:
-    """Trains from the epoch after the history's last, with all that a run writes and shows."""
-    from keras_ae import callbacks, data
-
-    batches = data.training_batches(
-        dataset.train, args.batch_size, seed=args.seed, epoch=len(history), flip=args.flip, task=task
-    )
-    progress = callbacks.Progress()
-    try:
-        with callbacks.StopOnSignal() as stop:
-            model.fit(
-                batches,
-                steps_per_epoch=data.steps_per_epoch(dataset.train, args.batch_size),
-                epochs=args.epochs,
-                initial_epoch=len(history),
-                validation_data=data.evaluation_batches(dataset.validation, task=task),
-                verbose=0,
-                callbacks=[
-                    callbacks.StopOnNotFinite(),
-                    callbacks.Checkpoint(run_dir, history),
-                    callbacks.ImageGrids(run_dir, pictures, args.grid_every),
-                    callbacks.LossCurves(run_dir, history),
-                    progress,
-                    stop,
-                ],
-            )
-    finally:
-        progress.close()

@@ -1,6 +1,6 @@
 """What happens beside the steps of `fit`: pictures, checkpoints, progress, early ends."""
 
-from keras_ae.callbacks.checkpoint import Checkpoint, restore
+from keras_ae.callbacks.checkpoint import Checkpoint, SaveBest, State, restore
 from keras_ae.callbacks.pictures import ImageGrids, LossCurves, task_pictures, vae_pictures
 from keras_ae.callbacks.progress import Progress
 from keras_ae.callbacks.stop import StopOnNotFinite, StopOnSignal
@@ -10,6 +10,8 @@ __all__ = [
     "ImageGrids",
     "LossCurves",
     "Progress",
+    "SaveBest",
+    "State",
     "StopOnNotFinite",
     "StopOnSignal",
     "restore",

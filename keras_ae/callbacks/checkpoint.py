@@ -1,64 +1,163 @@
-"""The state of a run on disk: what a resumed `fit` needs to end as an uninterrupted one."""
+"""The state of a run on disk: what a resumed training needs to end as an uninterrupted one."""
 
 import csv
 import json
+import re
+import time
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_ae.errors import InputError
-from keras_ae.files import atomic
+from keras_ae.errors import CheckpointError, InputError, NotFiniteError
+from keras_ae.files import atomic, dispensable
+from keras_ae.saving import save_model
+
+FILE = "checkpoint.npz"
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+PAUSES = (1, 5, 25)  # seconds before a failed write is tried again
+
+
+@dataclass
+class State:
+    """How far a run has come.
+
+    Attributes:
+        history: a row for each finished epoch.
+        batch: steps done in the epoch after the last row.
+        metrics: running sums of that epoch, in the order of `model.metrics_variables`.
+    """
+
+    history: list[dict] = field(default_factory=list)
+    batch: int = 0
+    metrics: list[np.ndarray] = field(default_factory=list)
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes `checkpoint.npz` and `history.csv` into `folder` after each epoch, each atomically.
+    """Writes `checkpoint.npz` into `folder` at the end of each epoch and within it, and `history.csv`.
 
-    The checkpoint holds every variable in order: weights, the states of the seed generators (which
-    Keras saves nowhere), the optimizer's; and the history so far.
+    The checkpoint holds every variable in order: weights, the states of the seed generators (which Keras saves
+    nowhere), the optimizer's, the running sums of the metrics; and the history and the batch. It takes the place
+    of the one before when it has been read back.
 
     Args:
         folder: of the run.
-        history: rows of the epochs before, from `restore`.
+        state: from `restore`.
+        every: between two checkpoints within an epoch: a number of steps, or a time like "30s", "5m" or "2h".
+
+    Raises:
+        InputError: `every` is neither.
+        CheckpointError: it cannot be written; the one before is intact.
+        NotFiniteError: a weight is not finite; the same.
     """
 
-    def __init__(self, folder: Path, history: list[dict] | None = None):
+    def __init__(self, folder: Path, state: State | None = None, every: int | str = "5m"):
         super().__init__()
         self.folder = Path(folder)
-        self.history = list(history or [])
+        self.state = state or State()
+        self.every_steps, self.every_seconds = _interval(every)
+        self.resumed_at = self.state.batch
+
+    def on_train_begin(self, logs=None):
+        self._mark()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.resumed_at:  # Keras has just set the sums to 0
+            for variable, value in zip(self.model.metrics_variables, self.state.metrics, strict=True):
+                variable.assign(value)
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 == self.params["steps"]:
+            return  # the epoch's own follows
+        self.state.batch = self.resumed_at + batch + 1
+        steps, seconds = self.state.batch - self.saved_batch, time.monotonic() - self.saved_time
+        if steps >= self.every_steps or seconds >= self.every_seconds:
+            self.save()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
-        with atomic(self.folder / "checkpoint.npz") as path:
-            np.savez(path, history=json.dumps(self.history), **_variables(self.model))
-        write_history(self.folder / "history.csv", self.history)
+        self.state.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
+        self.state.batch = self.resumed_at = 0
+        self.save()
+
+    def save(self):
+        """Writes the state after the last step."""
+        _insist(self._write, self.folder / FILE)
+        with dispensable(self.folder / "history.csv") as path:
+            write_history(path, self.state.history)
+        self._mark()
+
+    def _mark(self):
+        self.saved_batch, self.saved_time = self.state.batch, time.monotonic()
+
+    def _write(self):
+        arrays = {name: keras.ops.convert_to_numpy(variable.value) for name, variable in _named(self.model)}
+        if not all(np.isfinite(array).all() for name, array in arrays.items() if name.startswith("model")):
+            raise NotFiniteError(
+                f"stopped: weights are not finite; {self.folder / FILE} is from before. Lower the learning rate, clip "
+                "gradients, or look for NaN in the images"
+            )
+        if self.state.batch:
+            sums = map(keras.ops.convert_to_numpy, (variable.value for variable in self.model.metrics_variables))
+            arrays |= {f"metric_{number}": value for number, value in enumerate(sums)}
+        about = json.dumps({"batch": self.state.batch, "history": self.state.history})
+        with atomic(self.folder / FILE) as path:
+            np.savez(path, state=about, **arrays)
+            _check(path)
 
 
-def restore(model: keras.Model, folder: Path) -> list[dict]:
-    """Sets all variables of a compiled model from the run's checkpoint and returns the history so far.
+class SaveBest(keras.callbacks.Callback):
+    """Writes the model, as `save_model` does, whenever an epoch's validation loss is the lowest so far.
 
-    A run that was stopped before its first epoch ended has no checkpoint: nothing is set, the history is empty.
+    Args:
+        path: of the `.keras` file.
+        state: the one that `Checkpoint` goes on with; put this callback before it.
+        metadata: as `save_model` takes it.
+    """
+
+    def __init__(self, path: Path, state: State, metadata: dict | None = None):
+        super().__init__()
+        self.path = Path(path)
+        self.state = state
+        self.metadata = metadata or {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        before = [row["val_loss"] for row in self.state.history if "val_loss" in row]
+        if "val_loss" in logs and logs["val_loss"] < min(before, default=float("inf")):
+            validation = {name[4:]: float(value) for name, value in logs.items() if name.startswith("val_")}
+            about = self.metadata | {"epoch": epoch + 1, "validation": validation}
+            _insist(lambda: save_model(self.model, self.path, about), self.path)
+
+
+def restore(model: keras.Model, folder: Path) -> State:
+    """Sets all variables of a compiled model from the run's checkpoint and returns how far the run has come.
+
+    A run that was stopped before its first checkpoint has none: nothing is set, the history is empty.
 
     Raises:
         InputError: the checkpoint is damaged or of another model.
     """
-    path = Path(folder) / "checkpoint.npz"
+    path = Path(folder) / FILE
     if not path.exists():
-        return []
-    model.optimizer.build(model.trainable_variables)
+        return State()
     try:
-        with open(path, "rb") as file, np.load(file) as saved:
+        _check(path)
+        with np.load(path) as saved:
             values = dict(saved)
-        history = json.loads(str(values.pop("history")))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        about = json.loads(str(values.pop("state")))
+        state = State(about["history"], about["batch"])
+    except Exception as error:  # whatever NumPy meets in a damaged file
         raise InputError(f"{path} is damaged ({type(error).__name__}); delete it to start the run anew") from error
-    expected = {name: np.shape(value) for name, value in _variables(model).items()}
+    state.metrics = [values.pop(name) for name in list(values) if name.startswith("metric_")]
+    model.optimizer.build(model.trainable_variables)
+    expected = {name: variable.shape for name, variable in _named(model)}
     if {name: value.shape for name, value in values.items()} != expected:
         raise InputError(f"{path} is the checkpoint of another model")
     for name, variable in _named(model):
         variable.assign(values[name])
-    return history
+    return state
 
 
 def write_history(path: Path, history: list[dict]) -> None:
@@ -70,8 +169,40 @@ def write_history(path: Path, history: list[dict]) -> None:
         writer.writerows(history)
 
 
-def _variables(model: keras.Model) -> dict[str, np.ndarray]:
-    return {name: keras.ops.convert_to_numpy(variable.value) for name, variable in _named(model)}
+def _insist(write: Callable[[], object], path: Path) -> None:
+    """Calls `write` until it succeeds, with pauses in between.
+
+    Raises:
+        CheckpointError: it failed once more than there are pauses.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            write()
+            return
+        except OSError as error:
+            if pause is None:
+                reason = error.strerror or error
+                raise CheckpointError(
+                    f"{path} cannot be written ({reason}); the one before it is intact. Make room or allow it, "
+                    "then resume"
+                ) from error
+            time.sleep(pause)
+
+
+def _check(path: Path) -> None:
+    """Reads all of it and compares the checksums."""
+    with zipfile.ZipFile(path) as archive:
+        if (broken := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(broken)
+
+
+def _interval(every: int | str) -> tuple[float, float]:
+    """Steps and seconds, one of them infinite."""
+    found = re.fullmatch(r"(\d+)([smh]?)", str(every))
+    if not found or int(found[1]) == 0:
+        raise InputError(f"'{every}' is no interval; give steps, as 500, or a time, as 30s, 5m or 2h")
+    number, unit = int(found[1]), found[2]
+    return (float("inf"), number * SECONDS[unit]) if unit else (number, float("inf"))
 
 
 def _named(model: keras.Model):

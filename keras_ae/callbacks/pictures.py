@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from keras_ae import images
-from keras_ae.files import atomic
+from keras_ae.files import atomic, dispensable
 
 COUNT = 16
 COLUMNS = 8
@@ -41,14 +41,14 @@ class ImageGrids(keras.callbacks.Callback):
         for kind in kinds:
             pictures = sorted(self.folder.glob(f"epoch_*_{kind}.png"))
             if len(pictures) > 1:
-                with atomic(self.folder / f"{kind}.webp") as path:
-                    images.animation(pictures, path)
+                with dispensable(self.folder / f"{kind}.webp") as path, atomic(path) as temporary:
+                    images.animation(pictures, temporary)
 
     def _write(self, epoch: int) -> None:
-        pictures = self.pictures(self.model, f"epoch {epoch}")
-        for kind, picture in pictures.items():
-            with atomic(self.folder / f"epoch_{epoch:03d}_{kind}.png") as path:
-                picture.save(path)
+        with dispensable(self.folder / f"epoch_{epoch:03d}"):
+            for kind, picture in self.pictures(self.model, f"epoch {epoch}").items():
+                with atomic(self.folder / f"epoch_{epoch:03d}_{kind}.png") as path:
+                    picture.save(path)
 
 
 def vae_pictures(batch: dict[str, np.ndarray], seed: int = 0) -> Pictures:
@@ -123,6 +123,10 @@ class LossCurves(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.history.append({"epoch": epoch + 1, **logs})
+        with dispensable(self.folder / "losses.png") as path, atomic(path) as temporary:
+            self._figure(logs).savefig(temporary, dpi=100)
+
+    def _figure(self, logs):
         # Figure, not pyplot: no global state, no window system.
         from matplotlib.figure import Figure
 
@@ -136,5 +140,4 @@ class LossCurves(keras.callbacks.Callback):
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
             axes.legend()
-        with atomic(self.folder / "losses.png") as path:
-            figure.savefig(path, dpi=100)
+        return figure

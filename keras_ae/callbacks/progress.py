@@ -10,20 +10,24 @@ class Progress(keras.callbacks.Callback):
     """One bar over the whole training with its ETA, and a line for each finished epoch.
 
     Where the output is no terminal, the lines alone are printed.
+
+    Args:
+        steps: in an epoch, where the first one is not trained from its start.
     """
 
     shown = ("loss", "reconstruction", "kl", "mse", "psnr", "ssim", "mean_iou")
 
-    def __init__(self):
+    def __init__(self, steps: int | None = None):
         super().__init__()
+        self.steps = steps
         self.bar = None
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.bar is None:  # only now is the first epoch of a resumed run known
-            steps, epochs = self.params["steps"], self.params["epochs"]
+            steps = self.steps or self.params["steps"]
             self.bar = tqdm(
-                total=steps * epochs,
-                initial=steps * epoch,
+                total=steps * self.params["epochs"],
+                initial=steps * (epoch + 1) - self.params["steps"],
                 desc="training",
                 unit="step",
                 disable=not sys.stderr.isatty(),
@@ -50,9 +54,10 @@ class Progress(keras.callbacks.Callback):
         sys.stdout.flush()
 
     def close(self):
-        """Ends the bar, also after an interruption."""
+        """Ends the bar."""
         if self.bar is not None:
             self.bar.close()
+            self.bar = None
 
     def on_train_end(self, logs=None):
         self.close()

@@ -5,6 +5,7 @@ import signal
 
 import keras
 
+from keras_ae.callbacks.checkpoint import Checkpoint
 from keras_ae.errors import NotFiniteError
 
 
@@ -19,14 +20,21 @@ class Stopped(KeyboardInterrupt):
 class StopOnSignal(keras.callbacks.Callback):
     """A context and a callback: inside it, SIGINT and SIGTERM let the step finish, then raise `Stopped`.
 
-        with StopOnSignal() as stop:
-            model.fit(..., callbacks=[stop])
+        with StopOnSignal(checkpoint) as stop:
+            model.fit(..., callbacks=[checkpoint, stop])
 
     Python would raise in whatever code runs at that moment, also where a framework swallows it. A
     second signal ends the process at once.
+
+    Args:
+        checkpoint: saves first. After the last step of an epoch, validation and the epoch's own checkpoint do.
     """
 
     signals = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, checkpoint: Checkpoint | None = None):
+        super().__init__()
+        self.checkpoint = checkpoint
 
     def __enter__(self):
         self.received = None
@@ -47,9 +55,12 @@ class StopOnSignal(keras.callbacks.Callback):
             raise Stopped(self.received)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._check()
+        if self.received is not None and batch + 1 != self.params["steps"]:
+            if self.checkpoint:
+                self.checkpoint.save()
+            raise Stopped(self.received)
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_epoch_end(self, epoch, logs=None):
         self._check()
 
     def on_train_end(self, logs=None):
@@ -57,15 +68,23 @@ class StopOnSignal(keras.callbacks.Callback):
 
 
 class StopOnNotFinite(keras.callbacks.Callback):
-    """Raises `NotFiniteError` at the end of an epoch whose loss is not finite: put it before `Checkpoint`.
+    """Raises `NotFiniteError` after a step, or a validation, whose loss is not finite: put it before `Checkpoint`.
 
-    For models of plain `compile` and `fit`; a `VAE` guards each of its steps.
+    For models of plain `compile` and `fit`; a `VAE` guards each of its steps, and leaves out what is not finite.
     """
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check(logs["loss"])
+
     def on_epoch_end(self, epoch, logs=None):
-        # The validation's, too: the last step's update comes after its loss.
-        if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "val_loss")):
+        self._check(logs.get("val_loss", 0.0))  # the last step's update comes after its loss
+
+    def _check(self, loss):
+        if not math.isfinite(loss):
             raise NotFiniteError(
-                f"stopped: the loss of epoch {epoch + 1} is not finite. Lower the learning rate, clip gradients, "
+                f"stopped: the loss of epoch {self.epoch + 1} is not finite. Lower the learning rate, clip gradients, "
                 "or look for NaN in the images"
             )

@@ -24,11 +24,13 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
     return max(1, len(split) // batch_size)
 
 
-def training_batches(split: Split, batch_size: int, *, seed: int = 0, epoch: int = 0, flip: bool = False, task=None):
-    """An endless stream of shuffled batches, from the start of `epoch` on.
+def training_batches(
+    split: Split, batch_size: int, *, seed: int = 0, epoch: int = 0, batch: int = 0, flip: bool = False, task=None
+):
+    """An endless stream of shuffled batches, from a batch of an epoch on.
 
     The order of each epoch is a permutation derived from (seed, epoch) alone, so that a run that
-    was stopped after any epoch goes on exactly. Give `fit` the number of steps, too:
+    was stopped after any batch goes on exactly. Give `fit` the number of steps, too:
 
         vae.fit(training_batches(split, 128), steps_per_epoch=steps_per_epoch(split, 128), epochs=10)
 
@@ -36,7 +38,7 @@ def training_batches(split: Split, batch_size: int, *, seed: int = 0, epoch: int
     (`keras_ae.get_task`), its inputs and targets are the batches; what it corrupts depends on the seed,
     the epoch and the image alone.
     """
-    return backends.feed(Stream(split, batch_size, seed, epoch, flip, task))
+    return backends.feed(Stream(split, batch_size, seed, (epoch, batch), flip, task))
 
 
 def evaluation_batches(split: Split, batch_size: int = 128, *, task=None):
@@ -47,7 +49,7 @@ def evaluation_batches(split: Split, batch_size: int = 128, *, task=None):
 class Stream(keras.utils.PyDataset):
     """Batch number i of training, in any epoch, by i alone; while it is used, a thread makes the next."""
 
-    def __init__(self, split: Split, batch_size: int, seed: int, epoch: int, flip: bool, task=None):
+    def __init__(self, split: Split, batch_size: int, seed: int, start: tuple[int, int], flip: bool, task=None):
         super().__init__()
         self.split = split
         self.task = task
@@ -55,7 +57,7 @@ class Stream(keras.utils.PyDataset):
         self.seed = seed
         self.batch_size = min(batch_size, len(split))
         self.steps = steps_per_epoch(split, batch_size)
-        self.first_epoch = epoch
+        self.first = start[0] * self.steps + start[1]
         self._drawn = (None, None, None)
         self._thread = ThreadPoolExecutor(1)
         self._ahead = (None, None)
@@ -73,8 +75,7 @@ class Stream(keras.utils.PyDataset):
         return batch
 
     def _make(self, index: int) -> dict | tuple:
-        epoch, step = divmod(index, self.steps)
-        epoch += self.first_epoch
+        epoch, step = divmod(self.first + index, self.steps)
         order, mirrored = self._draw(epoch)
         places = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
         batch = self.split.batch(places, masks=self.task is not None and self.task.masks)

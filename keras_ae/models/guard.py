@@ -13,7 +13,7 @@ class StopOnSkippedSteps(keras.callbacks.Callback):
         self.limit = limit
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.seen = 0
+        self.seen = int(self.model.skipped_steps.result())  # above 0 where a run goes on within an epoch
 
     def on_train_begin(self, logs=None):
         self.in_a_row = 0

@@ -1,78 +1,105 @@
+import contextlib
 import csv
+import itertools
+import os
 import random
+import signal
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+import keras_ae
 from keras_ae import InputError, callbacks, conv_autoencoder, data, get_task
 from tests.helpers import batch, small_vae, variables
 
 
 @pytest.fixture
-def split(tmp_path):
-    return data.load("shapes", cache_dir=tmp_path, limit=80, image_size=(8, 8)).train
+def dataset(tmp_path):
+    """64 training images of three classes."""
+    shapes = data.load("shapes", cache_dir=tmp_path, limit=280, image_size=(8, 8))
+    labels = shapes.train.arrays["labels"]
+    indices = np.concatenate([np.flatnonzero(labels == label)[:30] for label in range(3)])
+    parts = [data.Split(shapes.train.arrays, part) for part in (indices[:64], indices[64:80], indices[80:])]
+    return data.Dataset("shapes", shapes.class_names[:3], *parts)
 
 
-def train(split, folder, epochs, stop_after=None):
-    """A run as train/vae.py makes it, from where its folder says."""
+class SignalAt(keras.callbacks.Callback):
+    """Sends the process a signal in one step, counted from the start of this training."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def train(dataset, folder, stop_at=None, **kwargs):
+    """Three epochs of 8 steps from where the folder says, or until the signal."""
     vae = small_vae(kl_warmup_steps=5)
     vae.compile(keras.optimizers.Adam(1e-2))
+    return _run(vae, dataset, folder, stop_at, batch_size=8, seed=2, flip=True, **kwargs)
+
+
+def train_autoencoder(dataset, folder, stop_at=None):
+    random.seed(0)
+    task = get_task("denoise")
+    model = conv_autoencoder((8, 8, 3), 4, 4, width=4, task="denoise")
+    model.compile(keras.optimizers.Adam(1e-2), **task.measures(model))
+    return _run(model, dataset, folder, stop_at, batch_size=8, task=task)
+
+
+def _run(model, dataset, folder, stop_at, **kwargs):
     folder.mkdir(exist_ok=True)
-    history = callbacks.restore(vae, folder)
-    vae.fit(
-        data.training_batches(_three_classes(split), 8, seed=2, epoch=len(history)),
-        steps_per_epoch=data.steps_per_epoch(_three_classes(split), 8),
-        epochs=stop_after or epochs,
-        initial_epoch=len(history),
-        validation_data=data.evaluation_batches(_three_classes(split), 16),
-        callbacks=[callbacks.Checkpoint(folder, history)],
-        verbose=0,
-    )
-    return vae
+    with pytest.raises(KeyboardInterrupt) if stop_at else contextlib.nullcontext():
+        keras_ae.fit(model, dataset, folder, epochs=3, callbacks=[SignalAt(stop_at)] if stop_at else [], **kwargs)
+    return model
 
 
-def _three_classes(split):
-    return data.Split(split.arrays, split.indices[split.arrays["labels"][split.indices] < 3])
-
-
-def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, split):
-    whole = train(split, tmp_path / "whole", 4)
-    train(split, tmp_path / "parts", 4, stop_after=2)
-    resumed = train(split, tmp_path / "parts", 4)
+@pytest.mark.parametrize("train", [train, train_autoencoder])
+@pytest.mark.parametrize("stops", [(11,), (3, 2, 3), (8, 16)], ids=str)
+def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, dataset, train, stops):
+    """Stopped in the middle of an epoch, twice in the same one, and in the last steps of two."""
+    whole = train(dataset, tmp_path / "whole")
+    for stop in stops:
+        train(dataset, tmp_path / "parts", stop)
+    resumed = train(dataset, tmp_path / "parts")
     for one, other in zip(variables(whole), variables(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
     assert (tmp_path / "whole/history.csv").read_text() == (tmp_path / "parts/history.csv").read_text()
     with open(tmp_path / "parts/history.csv") as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
-    assert {"loss", "val_elbo", "val_active_units"} <= rows[0].keys()
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert {"loss", "val_loss"} <= rows[0].keys()
+    best = min(rows, key=lambda row: float(row["val_loss"]))
+    about = keras_ae.read_metadata(tmp_path / "parts" / "best.keras")
+    assert about["epoch"] == int(best["epoch"])
+    assert about["validation"]["loss"] == float(best["val_loss"])
 
 
-def test_a_resumed_autoencoder_ends_as_an_uninterrupted_one(tmp_path, split):
-    task = get_task("denoise")
-    for name, ends in (("whole", [2]), ("parts", [1, 2])):
-        for end in ends:
-            random.seed(0)
-            model = conv_autoencoder((8, 8, 3), 4, 4, width=4, task="denoise")
-            model.compile(keras.optimizers.Adam(1e-2), **task.measures(model))
-            (tmp_path / name).mkdir(exist_ok=True)
-            history = callbacks.restore(model, tmp_path / name)
-            model.fit(
-                data.training_batches(split, 16, epoch=len(history), task=task),
-                steps_per_epoch=data.steps_per_epoch(split, 16),
-                initial_epoch=len(history),
-                epochs=end,
-                callbacks=[callbacks.Checkpoint(tmp_path / name, history)],
-                verbose=0,
-            )
-    assert (tmp_path / "whole/history.csv").read_text() == (tmp_path / "parts/history.csv").read_text()
+@pytest.mark.parametrize(("every", "written"), [(3, [3, 6]), ("1h", []), ("1s", [1, 2, 3, 4, 5, 6, 7])])
+def test_checkpoints_by_step_and_by_time(tmp_path, dataset, monkeypatch, every, written):
+    batches = []
+    monkeypatch.setattr("time.monotonic", itertools.count().__next__)  # a second passes between two looks
+    write = callbacks.Checkpoint._write
+    monkeypatch.setattr(callbacks.Checkpoint, "_write", lambda self: (batches.append(self.state.batch), write(self)))
+    train(dataset, tmp_path / "run", checkpoint_every=every)
+    assert batches == [*written, 0] * 3
 
 
-def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path, split):
+@pytest.mark.parametrize("every", ["0", "5 minutes", "-3", "m", 0])
+def test_an_impossible_interval_is_named(tmp_path, every):
+    with pytest.raises(InputError, match="is no interval; give steps, as 500, or a time"):
+        callbacks.Checkpoint(tmp_path, every=every)
+
+
+def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path, dataset):
     folder = tmp_path / "run"
-    train(split, folder, 1)
+    train(dataset, folder, 5)
     other = small_vae(latent_dim=5)
     other.compile("adam")
     with pytest.raises(InputError, match="another model"):
