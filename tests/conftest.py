@@ -25,3 +25,15 @@ def keras_home():
 @pytest.fixture
 def random():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Shapes of three classes, 8x8: 64 images to train on, 16 to validate and 10 to test."""
+    from keras_ae import data
+
+    shapes = data.load("shapes", cache_dir=tmp_path / "cache", limit=280, image_size=(8, 8))
+    labels = shapes.train.arrays["labels"]
+    indices = np.concatenate([np.flatnonzero(labels == label)[:30] for label in range(3)])
+    parts = [data.Split(shapes.train.arrays, part) for part in (indices[:64], indices[64:80], indices[80:])]
+    return data.Dataset("shapes", shapes.class_names[:3], *parts)

@@ -18,6 +18,25 @@ def small_vae(image_shape=(8, 8, 3), latent_dim=4, conditioning="decoder", **kwa
     return vae
 
 
+def train_vae(dataset, folder, **kwargs) -> keras_ae.VAE:
+    """Three epochs of 8 steps, from where the folder says."""
+    vae = small_vae(kl_warmup_steps=5)
+    vae.compile(keras.optimizers.Adam(1e-2))
+    folder.mkdir(exist_ok=True)
+    keras_ae.fit(vae, dataset, folder, epochs=3, batch_size=8, seed=2, flip=True, **kwargs)
+    return vae
+
+
+def same_run(whole, parts) -> None:
+    """Asserts that two run folders hold the same history and the same state, bit by bit, and no leftovers."""
+    assert (whole / "history.csv").read_text() == (parts / "history.csv").read_text()
+    with np.load(whole / "checkpoint.npz") as one, np.load(parts / "checkpoint.npz") as other:
+        assert one.files == other.files
+        for name in one.files:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    assert {path.name for path in whole.iterdir()} == {path.name for path in parts.iterdir()}
+
+
 def batch(n=6, image_shape=(8, 8, 3), seed=0) -> dict:
     random = np.random.default_rng(seed)
     return {

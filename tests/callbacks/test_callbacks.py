@@ -1,4 +1,3 @@
-import contextlib
 import csv
 import itertools
 import os
@@ -11,18 +10,8 @@ import pytest
 from PIL import Image
 
 import keras_ae
-from keras_ae import InputError, callbacks, conv_autoencoder, data, get_task
-from tests.helpers import batch, small_vae, variables
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    """64 training images of three classes."""
-    shapes = data.load("shapes", cache_dir=tmp_path, limit=280, image_size=(8, 8))
-    labels = shapes.train.arrays["labels"]
-    indices = np.concatenate([np.flatnonzero(labels == label)[:30] for label in range(3)])
-    parts = [data.Split(shapes.train.arrays, part) for part in (indices[:64], indices[64:80], indices[80:])]
-    return data.Dataset("shapes", shapes.class_names[:3], *parts)
+from keras_ae import InputError, callbacks, conv_autoencoder, get_task
+from tests.helpers import batch, same_run, small_vae, train_vae, variables
 
 
 class SignalAt(keras.callbacks.Callback):
@@ -38,39 +27,28 @@ class SignalAt(keras.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def train(dataset, folder, stop_at=None, **kwargs):
-    """Three epochs of 8 steps from where the folder says, or until the signal."""
-    vae = small_vae(kl_warmup_steps=5)
-    vae.compile(keras.optimizers.Adam(1e-2))
-    return _run(vae, dataset, folder, stop_at, batch_size=8, seed=2, flip=True, **kwargs)
-
-
-def train_autoencoder(dataset, folder, stop_at=None):
+def train_autoencoder(dataset, folder, callbacks=()):
     random.seed(0)
     task = get_task("denoise")
     model = conv_autoencoder((8, 8, 3), 4, 4, width=4, task="denoise")
     model.compile(keras.optimizers.Adam(1e-2), **task.measures(model))
-    return _run(model, dataset, folder, stop_at, batch_size=8, task=task)
-
-
-def _run(model, dataset, folder, stop_at, **kwargs):
-    folder.mkdir(exist_ok=True)
-    with pytest.raises(KeyboardInterrupt) if stop_at else contextlib.nullcontext():
-        keras_ae.fit(model, dataset, folder, epochs=3, callbacks=[SignalAt(stop_at)] if stop_at else [], **kwargs)
+    keras_ae.fit(model, dataset, folder, epochs=3, batch_size=8, task=task, callbacks=callbacks)
     return model
 
 
-@pytest.mark.parametrize("train", [train, train_autoencoder])
+@pytest.mark.parametrize("train", [train_vae, train_autoencoder])
 @pytest.mark.parametrize("stops", [(11,), (3, 2, 3), (8, 16)], ids=str)
 def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, dataset, train, stops):
     """Stopped in the middle of an epoch, twice in the same one, and in the last steps of two."""
-    whole = train(dataset, tmp_path / "whole")
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
     for stop in stops:
-        train(dataset, tmp_path / "parts", stop)
-    resumed = train(dataset, tmp_path / "parts")
+        with pytest.raises(KeyboardInterrupt):
+            train(dataset, tmp_path / "parts", callbacks=[SignalAt(stop)])
+    whole, resumed = train(dataset, tmp_path / "whole"), train(dataset, tmp_path / "parts")
     for one, other in zip(variables(whole), variables(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert (tmp_path / "whole/history.csv").read_text() == (tmp_path / "parts/history.csv").read_text()
+    same_run(tmp_path / "whole", tmp_path / "parts")
     with open(tmp_path / "parts/history.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
@@ -87,7 +65,7 @@ def test_checkpoints_by_step_and_by_time(tmp_path, dataset, monkeypatch, every, 
     monkeypatch.setattr("time.monotonic", itertools.count().__next__)  # a second passes between two looks
     write = callbacks.Checkpoint._write
     monkeypatch.setattr(callbacks.Checkpoint, "_write", lambda self: (batches.append(self.state.batch), write(self)))
-    train(dataset, tmp_path / "run", checkpoint_every=every)
+    train_vae(dataset, tmp_path, checkpoint_every=every)
     assert batches == [*written, 0] * 3
 
 
@@ -98,8 +76,8 @@ def test_an_impossible_interval_is_named(tmp_path, every):
 
 
 def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path, dataset):
-    folder = tmp_path / "run"
-    train(dataset, folder, 5)
+    folder = tmp_path
+    train_vae(dataset, folder)
     other = small_vae(latent_dim=5)
     other.compile("adam")
     with pytest.raises(InputError, match="another model"):

@@ -1,0 +1,129 @@
+"""A disk that is full, a folder that cannot be written any more or is gone: nothing that was saved is lost."""
+
+import contextlib
+import os
+import resource
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_ae
+from keras_ae import CheckpointError, callbacks
+from tests.helpers import same_run, train_vae
+
+
+@contextlib.contextmanager
+def full(folder):
+    """No file may grow beyond 20 kB: to the program this is as a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """The folder loses its permission, and the process the right to write in spite of it."""
+    user = os.geteuid()
+    folder.chmod(0o555)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+
+
+@contextlib.contextmanager
+def gone(folder):
+    """As when a disk is taken away."""
+    away = folder.rename(folder.with_name("away"))
+    try:
+        yield
+    finally:
+        away.rename(folder)
+
+
+class At(keras.callbacks.Callback):
+    """Enters a context in one step, counted from the start."""
+
+    def __init__(self, step, context):
+        super().__init__()
+        self.left = step
+        self.context = context
+        self.stack = contextlib.ExitStack()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            self.stack.enter_context(self.context)
+
+
+@pytest.mark.filterwarnings("default:.* is not written")
+@pytest.mark.parametrize("trouble", [full, read_only, gone])
+def test_what_cannot_be_saved_stops_the_training_and_the_last_checkpoint_is_intact(
+    tmp_path, dataset, monkeypatch, trouble
+):
+    monkeypatch.setattr(callbacks.checkpoint, "PAUSES", (0, 0))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    at = At(12, trouble(folder))
+    with at.stack, pytest.raises(CheckpointError, match=r"checkpoint.npz cannot be written \(.+\); the one before it"):
+        train_vae(dataset, folder, callbacks=[at], checkpoint_every=3)
+    train_vae(dataset, folder)
+    train_vae(dataset, tmp_path / "whole")
+    same_run(tmp_path / "whole", folder)
+
+
+def test_a_write_is_tried_again(tmp_path, dataset, monkeypatch):
+    """There is room again after the second pause."""
+    folder, pauses = tmp_path / "run", []
+    folder.mkdir()
+    at = At(11, full(folder))
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            at.stack.close()
+
+    monkeypatch.setattr("time.sleep", sleep)
+    with at.stack:
+        train_vae(dataset, folder, callbacks=[at], checkpoint_every=3)
+    assert pauses == [1, 5]
+    train_vae(dataset, tmp_path / "whole")
+    same_run(tmp_path / "whole", folder)
+
+
+def test_a_failed_picture_ends_nothing(tmp_path, dataset):
+    def pictures(model, title):
+        if title == "epoch 2":
+            raise RuntimeError("no colours left")
+        noise = np.random.default_rng(0).integers(0, 256, (9, 9, 3), "uint8")
+        return {"noise": Image.fromarray(noise)}
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with pytest.warns(UserWarning, match=r"epoch_002 is not written \(no colours left\); the training goes on"):
+        train_vae(dataset, folder, callbacks=[callbacks.ImageGrids(folder, pictures)])
+    assert {path.name for path in folder.glob("*noise*")} == {
+        "epoch_001_noise.png",
+        "epoch_003_noise.png",
+        "noise.webp",
+    }
+    assert len(callbacks.restore(train_vae(dataset, folder), folder).history) == 3
+
+
+def test_the_final_model_is_written_whole_or_not_at_all(tmp_path, dataset):
+    vae = train_vae(dataset, tmp_path / "run")
+    file = keras_ae.save_model(vae, tmp_path / "model.keras")
+    content = file.read_bytes()
+    with full(tmp_path), pytest.raises(OSError, match="File too large"):
+        keras_ae.save_model(vae, file)
+    assert file.read_bytes() == content
+    assert {path.name for path in tmp_path.iterdir()} >= {"run", "model.keras"}
+    assert not list(tmp_path.glob(".*.tmp*"))
