@@ -45,6 +45,21 @@ def batch(n=6, image_shape=(8, 8, 3), seed=0) -> dict:
     }
 
 
+class Fed(keras.utils.PyDataset):
+    """Batches as a data set gives them: not looked at before they are trained on."""
+
+    def __init__(self, images, batch_size):
+        super().__init__()
+        self.images = images
+        self.batch_size = batch_size
+
+    def __len__(self):
+        return len(self.images) // self.batch_size
+
+    def __getitem__(self, index):
+        return {"image": self.images[index * self.batch_size :][: self.batch_size]}
+
+
 def variables(model) -> list[np.ndarray]:
     """Copies of all weights, seed states and optimizer variables."""
     return [

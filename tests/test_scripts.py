@@ -27,6 +27,7 @@ def script(monkeypatch, capsys, tmp_path):
     monkeypatch.syspath_prepend(TRAIN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("warnings.showwarning", None)  # the scripts set it
+    monkeypatch.setattr("socket.socket.connect", _no_network)
     monkeypatch.setattr(importlib.import_module("_cli"), "forget_tensorflow", lambda backend: None)
 
     def run(name: str, *arguments) -> tuple[int, str, str]:
@@ -42,6 +43,10 @@ def script(monkeypatch, capsys, tmp_path):
         return code, printed.out, printed.err
 
     return run
+
+
+def _no_network(socket, address):
+    raise AssertionError(f"a connection to {address}")
 
 
 def smoke(script, run_dir, *arguments):
@@ -229,6 +234,7 @@ def test_a_signal_ends_a_training_after_the_step(number, code):
         stop.set_params({"steps": 3})
         stop.on_train_batch_end(0)
         os.kill(os.getpid(), number)  # nothing is raised here, where a framework might swallow it
+        assert signal.getsignal(number) is signal.SIG_DFL  # a second one ends the process
         stop.on_train_batch_end(2)  # the epoch's last: validation and its checkpoint come first
         with pytest.raises(KeyboardInterrupt) as stopped:
             stop.on_train_batch_end(1)

@@ -77,7 +77,9 @@ CONFIGS = {
         "keras.layers", "Lambda", {"function": function("os", "system"), "arguments": {"command": shell(canary)}}
     ),
     "CVE-2025-1550, as an activation": lambda canary: activation(function("os", "system")),
-    "CVE-2025-8747, a download": lambda canary: activation(function("keras.utils", "get_file")),
+    "CVE-2025-8747 and CVE-2025-12060, a download that is unpacked": lambda canary: activation(
+        function("keras.utils", "get_file")
+    ),
     "CVE-2025-9906, switching the safe mode off": lambda canary: activation(
         function("keras.config", "enable_unsafe_deserialization")
     ),
@@ -192,34 +194,15 @@ def test_hostile_archives_are_refused(members, tmp_path):
         archive.writestr(CONFIG, b"{}")
     with pytest.raises(InputError, match="its members are not those"):
         keras_ae.load_model(evil)
-    evil.write_bytes(pickle.dumps({"weights": np.ones(3)}))
-    with pytest.raises(InputError, match=r"is no \.keras file"):
-        keras_ae.load_model(evil)
+    with h5py.File(tmp_path / "legacy.h5", "w") as file:  # CVE-2025-9905: Keras has no safe mode for these
+        file.attrs["model_config"] = json.dumps({"class_name": "Lambda"})
+    for content in (pickle.dumps({"weights": np.ones(3)}), (tmp_path / "legacy.h5").read_bytes()):
+        evil.write_bytes(content)
+        with pytest.raises(InputError, match=r"is no \.keras file"):
+            keras_ae.load_model(evil)
     deep = b'{"a":' * 10**5 + b"1" + b"}" * 10**5
     with pytest.raises(InputError, match="is damaged"):
         keras_ae.load_model(write(evil, members | {CONFIG: deep}))
-
-
-@once
-def test_flipped_bytes_and_cut_ends_never_load_as_something_else(members, tmp_path, random):
-    good = write(tmp_path / "good.keras", members)
-    expected = keras_ae.load_model(good).sample(2, seed=0)
-    whole, path = good.read_bytes(), tmp_path / "damaged.keras"
-    refused = 0
-    for number in range(60):
-        content = bytearray(whole)
-        if number % 3:
-            content[random.integers(len(content))] ^= 1 << random.integers(8)
-        else:
-            content = content[: random.integers(len(content))]
-        path.write_bytes(content)
-        try:
-            found = keras_ae.load_model(path).sample(2, seed=0)
-        except InputError:
-            refused += 1
-        else:  # a time stamp, say
-            np.testing.assert_array_equal(found, expected)
-    assert refused > 40
 
 
 def test_layers_of_a_users_own_need_trust(members, tmp_path):

@@ -42,20 +42,22 @@ class ImageFolder:
         }
 
     def write(self, writer: Writer) -> list[str]:
-        files = self._files()
-        classes = sorted({file.parent.name for file in files}) if any(f.parent != self.path for f in files) else []
-        if classes and any(file.parent == self.path for file in files):
+        found = self._files()
+        files = [file for file in found if file.resolve().is_relative_to(self.path.resolve())]
+        folders = sorted({file.parent for file in files}) if any(f.parent != self.path for f in files) else []
+        if folders and any(file.parent == self.path for file in files):
             raise InputError(
                 f"{self.path} has images both beside and inside its subfolders; use one subfolder per class, or none"
             )
         masks = _masks(files)
         readable, skipped = _readable([file for file in files if file not in masks.values()])
+        skipped += [f"{_shown(file)} (a link out of the folder)" for file in sorted({*found} - {*files})]
         if masks:
-            skipped += [f"{file.name} (no mask beside it)" for file, *_ in readable if file not in masks]
+            skipped += [f"{_shown(file)} (no mask beside it)" for file, *_ in readable if file not in masks]
             readable = [row for row in readable if row[0] in masks]
         for file in sorted(self.path.iterdir()):
-            if file.is_file() and file not in files and not file.name.startswith("."):
-                skipped.append(f"{file.name} (not {', '.join(sorted(SUFFIXES))})")
+            if file.is_file() and file.suffix.lower() not in SUFFIXES and not file.name.startswith("."):
+                skipped.append(f"{_shown(file)} (not {', '.join(sorted(SUFFIXES))})")
         if skipped:
             names = "; ".join(skipped[:100]) + (f"; and {len(skipped) - 100} more" if len(skipped) > 100 else "")
             warnings.warn(f"{len(skipped)} files in {self.path} skipped: {names}", stacklevel=2)
@@ -69,7 +71,7 @@ class ImageFolder:
         for split, part in (("test", order[:tests]), ("train", order[tests:])):
             for index in part[: self.limit]:
                 file = readable[index][0]
-                label = classes.index(file.parent.name) if classes else 0
+                label = folders.index(file.parent) if folders else 0
                 blocks = {
                     "images": _read(file, mode, size)[None],
                     "labels": np.array([label], "int32"),
@@ -86,7 +88,7 @@ class ImageFolder:
             )
         if masks:
             writer.append("masks", levels=np.array(sorted(levels), "uint8"))
-        return classes
+        return [_shown(folder) for folder in folders]
 
     def _files(self) -> list[Path]:
         found = [*self.path.glob("*"), *self.path.glob("*/*")]
@@ -106,19 +108,29 @@ def fit_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return ImageOps.fit(image, (width, height), method=Image.Resampling.LANCZOS)
 
 
+def _shown(path: Path) -> str:
+    """Its name in one line that can be printed, whatever bytes it is of."""
+    return repr(path.name)[1:-1]
+
+
 def _readable(files: list[Path]) -> tuple[list[tuple[Path, str, tuple[int, int]]], list[str]]:
     """The files that decode, each with its mode and its (height, width), and the names of the others."""
     readable, skipped = [], []
     for file in files:
         try:
-            with Image.open(file) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise ValueError(image.mode)  # more than 8 bits a channel
-                image.load()
-                width, height = ImageOps.exif_transpose(image).size
-                readable.append((file, image.mode, (height, width)))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            skipped.append(f"{file.name} ({type(error).__name__})")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                with Image.open(file) as image:
+                    image.verify()  # the checksums of a PNG, which decoding does not look at
+                with Image.open(file) as image:
+                    if image.mode.startswith(("I", "F")):
+                        raise ValueError("more than 8 bits a channel")
+                    image.load()
+                    width, height = ImageOps.exif_transpose(image).size
+            readable.append((file, image.mode, (height, width)))
+        except Exception as error:  # whatever Pillow meets in a damaged file
+            reason = str(error) if isinstance(error, ValueError) else type(error).__name__
+            skipped.append(f"{_shown(file)} ({reason})")
     return readable, skipped
 
 
@@ -142,7 +154,7 @@ def _read_mask(file: Path, image_size: tuple[int, int], size: tuple[int, int]) -
     try:
         with Image.open(file) as image:
             mask = np.asarray(image if image.mode == "P" else image.convert("L"))
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # as above
         raise InputError(f"the mask {file} cannot be read ({type(error).__name__})") from error
     if mask.shape != image_size:
         given, wanted = ("x".join(map(str, shape)) for shape in (mask.shape, image_size))

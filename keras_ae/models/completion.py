@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_ae.errors import InputError
-from keras_ae.models.restoration import checked_mask
+from keras_ae.models.checks import checked_known
 
 METHODS = ("metropolis", "pseudo_gibbs")
 CHAINS = 256  # at once
@@ -16,13 +16,13 @@ def complete(vae, images, mask, count, *, labels, method, steps, variance, noise
     """See `VAE.complete`."""
     if method not in METHODS:
         raise InputError(f"unknown method '{method}'; known are {', '.join(METHODS)}")
-    if min(count, steps, len(images)) < 1:
-        raise InputError(f"count {count}, steps {steps} and the {len(images)} images must be 1 or more")
+    if min(count, steps) < 1:
+        raise InputError(f"count {count} and steps {steps} must be 1 or more")
     if vae.likelihood.variance is None:
         raise InputError("completions are drawn from Gaussian pixels; this model's likelihood has no variance")
     if variance is not None and not variance > 0:
         raise InputError(f"variance {variance} must be above 0")
-    mask = checked_mask(mask, images)
+    images, mask = checked_known(images, mask, vae.image_shape)
     label = vae.label_ids(labels, len(images)) if vae.conditioning != "none" else None
     random = np.random.default_rng(seed)
     found = []

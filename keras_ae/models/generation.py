@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_ae.errors import InputError
+from keras_ae.models.checks import checked_images
 from keras_ae.models.completion import complete
 from keras_ae.objectives import kl_per_latent
 
@@ -35,7 +36,7 @@ class Generation:
 
     def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray]:
         """The posterior's `(z_mean, z_log_var)`, both (n, latent_dim)."""
-        images = self._checked(images)
+        images = checked_images(images, self.image_shape)
         label = self.label_ids(labels, len(images)) if self.conditioning == "both" else None
         z_mean, z_log_var = self.encoder.predict(self.encoder_inputs(images, label), batch_size=BATCH_SIZE, verbose=0)
         return z_mean, z_log_var
@@ -119,7 +120,7 @@ class Generation:
         """
         return complete(
             self,
-            self._checked(images),
+            images,
             mask,
             count,
             labels=labels,
@@ -148,11 +149,3 @@ class Generation:
         if len(ids) not in (1, n):
             raise InputError(f"{len(ids)} labels for {n} images; give one for all or one each")
         return np.broadcast_to(np.array(ids, "int32"), (n,)).copy()
-
-    def _checked(self, images: np.ndarray) -> np.ndarray:
-        images = np.asarray(images, "float32")
-        if images.ndim != 4 or images.shape[1:] != self.image_shape:
-            raise InputError(
-                f"images have the shape {images.shape}; this model takes (n, {str(self.image_shape)[1:-1]})"
-            )
-        return images

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_ae import backends
 from keras_ae.errors import InputError
+from keras_ae.models.checks import checked_images
 from keras_ae.models.generation import Generation
 from keras_ae.models.guard import StopOnSkippedSteps
 from keras_ae.models.networks import build_decoder, build_encoder, conditioned_classes
@@ -126,6 +127,9 @@ class VAE(Generation, keras.Model):
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [*keras.tree.flatten(callbacks or []), StopOnSkippedSteps(self.max_skipped_steps)]
+        given = x.get("image") if isinstance(x, dict) else x
+        if isinstance(given, np.ndarray):
+            checked_images(given, self.image_shape)
         if y is None:  # a placeholder: Keras drops the weights of data without targets
             y = kwargs.get("sample_weight")
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)

@@ -1,6 +1,7 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,6 +150,43 @@ def test_one_or_two_images_can_be_restored_but_not_trained_on(tmp_path, count):
     assert dataset.image_shape == dataset.test.batch(slice(None))["image"].shape[1:] == (5, 7, 3)
     with pytest.raises(InputError, match="needs at least 3"):
         data.steps_per_epoch(dataset.train, 4)
+
+
+def test_a_strangers_folder(tmp_path):
+    """What can be read is read as it is meant; everything else is skipped, with its reason, in one line."""
+    folder, secret = tmp_path / "odd", tmp_path / "secret.png"
+    folder.mkdir()
+    red = Image.new("RGB", (6, 4), (255, 0, 0))
+    red.save(secret)
+    good = [folder / "two\nlines.png", Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.png"))]
+    for file in good:
+        red.save(file)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    red.rotate(90, expand=True).save(folder / "turned.png", exif=exif)
+    red.convert("CMYK").save(folder / "print.jpg", quality=100)
+    Image.new("RGB", (1, 1), (255, 0, 0)).save(folder / "dot.png")
+    red.save(folder / "moving.webp", save_all=True, append_images=[Image.new("RGB", (6, 4))] * 3, lossless=True)
+    Image.new("I;16", (6, 4)).save(folder / "deep.png")
+    (folder / "empty.png").touch()
+    Image.new("1", (10**4, 10**4)).save(folder / "bomb.png")
+    (folder / "link.png").symlink_to(secret)
+    (folder / "inside.png").symlink_to(folder / "dot.png")
+    cut = bytearray(secret.read_bytes())
+    cut[50] ^= 1  # within the pixels
+    (folder / "flipped.png").write_bytes(cut)
+    skipped = ["bomb.png (DecompressionBombWarning)", "deep.png (more than 8 bits a channel)"]
+    skipped += [
+        "empty.png (UnidentifiedImageError)",
+        "flipped.png (SyntaxError)",
+        "link.png (a link out of the folder)",
+    ]
+    with pytest.warns(UserWarning, match="skipped") as caught:
+        odd = load(folder, tmp_path, image_size=(4, 6))
+    assert str(caught[0].message) == f"5 files in {folder} skipped: {'; '.join(skipped)}"
+    images = np.concatenate([split.batch(slice(None))["image"] for split in odd.splits.values()])
+    assert len(images) == 7
+    np.testing.assert_allclose(images, np.broadcast_to([1.0, 0.0, 0.0], images.shape), atol=0.01)
 
 
 @pytest.mark.filterwarnings("ignore:.*skipped")

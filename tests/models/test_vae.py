@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_ae import VAE, InputError, conv_vae
-from tests.helpers import CLASSES, batch, run_layer_or_model, small_vae, variables
+from tests.helpers import CLASSES, Fed, batch, run_layer_or_model, small_vae, variables
 
 to_numpy = keras.ops.convert_to_numpy
 
@@ -159,7 +159,7 @@ def test_a_poisoned_batch_changes_nothing_and_is_counted(precision):
     before = variables(vae)
     poisoned = good.copy()
     poisoned[:4, 0, 0, 0] = np.nan
-    logs = vae.fit(poisoned[:4], batch_size=4, verbose=0).history
+    logs = vae.fit(Fed(poisoned[:4], 4), verbose=0).history
     after = variables(vae)
     assert logs["skipped_steps"] == [1]
     assert logs["loss"] == [0]  # the mean over no image
@@ -168,7 +168,7 @@ def test_a_poisoned_batch_changes_nothing_and_is_counted(precision):
     names = [v.path for v in [*vae.trainable_variables, *vae.non_trainable_variables, *vae.optimizer.variables]]
     assert all("scale" in names[number] or "step_counter" in names[number] for number in changed), names
     assert bool(changed) == (precision == "mixed_float16")
-    logs = vae.fit(poisoned, batch_size=4, verbose=0, shuffle=False).history
+    logs = vae.fit(Fed(poisoned, 4), verbose=0, shuffle=False).history
     assert logs["skipped_steps"] == [1]
     assert np.isfinite(logs["loss"][0])
     assert any(not np.array_equal(*pair) for pair in zip(before, variables(vae), strict=True))
@@ -181,7 +181,7 @@ def test_many_skipped_steps_in_a_row_stop_the_training():
     images = batch(20, (4, 4, 1))["image"]
     images[8:] = np.nan
     with pytest.raises(NotFiniteError, match="3 steps in a row"):
-        vae.fit(images, batch_size=4, shuffle=False, verbose=0)
+        vae.fit(Fed(images, 4), shuffle=False, verbose=0)
 
 
 def test_gradient_accumulation_schedules_and_clipping_keep_working():
@@ -217,6 +217,40 @@ def test_a_saved_compile_state_decides_about_jit_anew(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "vae.keras")
     assert loaded.compiled
     assert loaded.jit_compile == (keras.backend.backend() == "jax")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda images: images.__setitem__((3, 0, 0, 0), np.nan), "image 3 holds numbers that are not finite"),
+        (lambda images: images.__setitem__((4, 0, 0, 0), np.inf), "image 4 holds numbers that are not finite"),
+        (lambda images: np.multiply(images, 255, out=images), r"lie between .* and 25\d.*; give \[0, 1\]"),
+        (lambda images: np.subtract(images, 0.5, out=images), r"lie between -0.4\d+ and"),
+    ],
+)
+def test_images_that_are_none_are_named(spoil, message):
+    vae = small_vae()
+    images = batch(6)["image"]
+    spoil(images)
+    vae.compile("adam")
+    before = vae.get_weights()
+    with pytest.raises(InputError, match=message):
+        vae.fit({"image": images, "label": np.zeros(6, "int32")}, verbose=0)
+    with pytest.raises(InputError, match=message):
+        vae.encode(images)
+    for one, other in zip(before, vae.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("images", [np.full((4, 8, 8, 3), 0.5, "float32"), np.ones((1, 8, 8, 3), "float32")])
+@pytest.mark.parametrize("likelihood", ["squared_error", "gaussian", "bernoulli"])
+def test_constant_images_and_a_single_one_are_learnt(images, likelihood):
+    vae = small_vae(conditioning="none", likelihood=likelihood)
+    vae.compile(keras.optimizers.Adam(1e-2))
+    history = vae.fit(images, epochs=30, batch_size=64, verbose=0).history  # larger than the data
+    assert not any(history["skipped_steps"])
+    assert np.isfinite(history["loss"]).all()
+    assert history["mse"][-1] < history["mse"][0]
 
 
 def test_wrong_arguments_name_what_is_accepted():

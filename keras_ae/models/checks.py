@@ -1,0 +1,61 @@
+"""What every model asks of images given as arrays."""
+
+import numpy as np
+
+from keras_ae.errors import InputError
+
+ROUNDING = 1e-3  # so far beyond 0 and 1 is taken for arithmetic, not for another range
+
+
+def checked_images(images: np.ndarray, shape: tuple) -> np.ndarray:
+    """The images as float32 (n, height, width, channels).
+
+    Args:
+        shape: (height, width, channels) of the model.
+
+    Raises:
+        InputError: they have another shape, hold something that is not finite, or lie outside [0, 1].
+    """
+    return _in_range(_shaped(images, shape))
+
+
+def checked_known(images: np.ndarray, mask: np.ndarray, shape: tuple) -> tuple[np.ndarray, np.ndarray]:
+    """The images with 0 for what is missing, whatever they hold there, and the mask (n, height, width, 1).
+
+    Args:
+        mask: 1 where a pixel is known and 0 where it is missing, (n, height, width) or with a last axis of 1.
+        shape: (height, width, channels) of the model.
+
+    Raises:
+        InputError: as `checked_images`; or the mask is of another shape, holds other numbers, or leaves nothing of
+            an image.
+    """
+    images = _shaped(images, shape)
+    mask = np.asarray(mask, "float32")
+    mask = mask[..., None] if mask.ndim == 3 else mask
+    if mask.shape != (*images.shape[:3], 1):
+        n, height, width = images.shape[:3]
+        raise InputError(f"the mask has the shape {mask.shape}; these images take ({n}, {height}, {width}, 1)")
+    if not np.isin(mask, (0, 1)).all():
+        raise InputError("the mask holds other numbers than 1 (known) and 0 (missing)")
+    empty = np.flatnonzero(~mask.any(axis=(1, 2, 3)))
+    if len(empty):
+        raise InputError(f"all pixels of image {empty[0]} are missing; at least one must be known")
+    return _in_range(np.where(mask > 0, images, np.float32(0))), mask
+
+
+def _shaped(images, shape):
+    images = np.asarray(images, "float32")
+    if images.ndim != 4 or images.shape[1:] != tuple(shape) or not len(images):
+        raise InputError(f"images have the shape {images.shape}; this model takes (n, {str(tuple(shape))[1:-1]})")
+    return images
+
+
+def _in_range(images):
+    low, high = images.min(), images.max()  # NaN if there is one
+    if not np.isfinite((low, high)).all():
+        first = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))[0]
+        raise InputError(f"image {first} holds numbers that are not finite; mend it or leave it out")
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise InputError(f"the images lie between {low:g} and {high:g}; give [0, 1] (bytes: divide by 255)")
+    return images

@@ -1,0 +1,162 @@
+"""Flipped bits and cut ends, in every file that the program reads: refused in one line, or read as it was written."""
+
+import importlib
+import shutil
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_ae
+from keras_ae import InputError, callbacks, data
+from tests.helpers import small_vae, train_vae, variables
+
+REFUSED = "refused"
+TRAIN = Path(__file__).parent.parent.parent / "train"
+
+
+def model_file(folder, dataset):
+    path = keras_ae.save_model(small_vae(), folder / "model.keras", {"dataset": "shapes"})
+
+    def read():
+        model = keras_ae.load_model(path)
+        return [model.get_weights(), model.get_config(), keras_ae.read_metadata(path)]
+
+    return path, read
+
+
+def checkpoint(folder, dataset):
+    train_vae(dataset, folder / "run")
+    vae = small_vae(kl_warmup_steps=5)
+    vae.compile(keras.optimizers.Adam(1e-2))
+
+    def read():
+        state = callbacks.restore(vae, folder / "run")
+        return [variables(vae), state.history, state.batch]
+
+    return folder / "run" / "checkpoint.npz", read
+
+
+def config(folder, dataset):
+    runs, cli = importlib.import_module("_runs"), importlib.import_module("_cli")
+    runs.write_config(folder, {"epochs": 20, "learning_rate": 3e-3, "dataset": "shapes", "flip": False})
+
+    def read():
+        try:
+            return [runs.read_config(cli.Parser(), folder)]
+        except SystemExit as error:  # with one line
+            raise InputError from error
+
+    return folder / "config.json", read
+
+
+def cache(folder, dataset):
+    """Never refused: an entry that is not as it was written is built anew."""
+    entry = folder / "entry"
+
+    def read():
+        shapes = data.load("shapes", cache_dir=entry, limit=12)
+        return [shapes.class_names, *(np.array(array) for array in shapes.train.arrays.values())]
+
+    read()
+    files = sorted(entry.glob("*/*"))
+    whole = {file: file.read_bytes() for file in files}
+
+    def damage_one(random):
+        shutil.rmtree(entry)
+        files[0].parent.mkdir(parents=True)
+        for file, content in whole.items():
+            file.write_bytes(content)
+        file = files[random.integers(len(files))]
+        file.write_bytes(_damaged(whole[file], random))
+
+    return damage_one, read
+
+
+def png(folder, dataset):
+    """Refused: left out of the data set, with its name."""
+    return _image(folder, "image.png")
+
+
+def jpeg(folder, dataset):
+    """Has no checksum: whatever decodes is an image of some size."""
+    path, read = _image(folder, "image.jpg")
+    return path, lambda: [read()[0].ndim]
+
+
+def _image(folder, name):
+    (folder / "images").mkdir()
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 20, 3), "uint8")
+    Image.fromarray(pixels).save(folder / "images" / name)
+
+    def read():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is left out
+            images = data.load(str(folder / "images"), cache_dir=folder / "cache", image_size=(24, 20))
+        return [images.test.batch(slice(None))["image"]]
+
+    return folder / "images" / name, read
+
+
+def _damaged(content: bytes, random) -> bytes:
+    if random.random() < 1 / 3:
+        return content[: random.integers(len(content))]
+    content = bytearray(content)
+    for place in random.integers(len(content), size=random.integers(1, 4)):
+        content[place] ^= 1 << random.integers(8)
+    return bytes(content)
+
+
+def _equal(one, other) -> bool:
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return one == other
+
+
+def damage(make, folder, dataset, cases, random) -> dict[str, int]:
+    """How many damaged files were refused and how many read as they had been; anything else fails."""
+    damaged, read = make(folder, dataset)
+    expected = read()
+    whole = None if callable(damaged) else damaged.read_bytes()
+    counts = {REFUSED: 0, "read as written": 0}
+    for _ in range(cases):
+        if whole is None:
+            damaged(random)
+        else:
+            damaged.write_bytes(_damaged(whole, random))
+        try:
+            found = read()
+        except InputError:
+            counts[REFUSED] += 1
+        else:
+            assert _equal(found, expected)
+            counts["read as written"] += 1
+    return counts
+
+
+FILES = [model_file, checkpoint, config, cache, png, jpeg]
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(TRAIN)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="once: what reads the files is the same everywhere")
+@pytest.mark.parametrize("make", FILES)
+def test_damaged_files(scripts, tmp_path, dataset, random, make):
+    counts = damage(make, tmp_path, dataset, 25, random)
+    assert counts[REFUSED] > 12 or make in (cache, jpeg)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", FILES)
+def test_many_damaged_files(scripts, tmp_path, dataset, random, make, capsys):
+    counts = damage(make, tmp_path, dataset, 500, random)
+    with capsys.disabled():
+        print(f"\n{make.__name__}: {counts}")

@@ -1,0 +1,49 @@
+"""Numbers that are not finite: the training stops with a reason, and what it has saved is finite."""
+
+import random
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ae
+from keras_ae import NotFiniteError
+from tests.helpers import small_vae
+
+
+class TooHigh(keras.callbacks.Callback):
+    """In the second epoch the learning rate is far too high."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.optimizer.learning_rate = 1e-3 if epoch == 0 else 1e30
+
+
+def autoencoder():
+    random.seed(0)
+    model = keras_ae.conv_autoencoder((8, 8, 3), 2, 4, width=4)
+    model.compile("sgd", **keras_ae.get_task("reconstruct").measures(model))
+    return model
+
+
+def vae():
+    model = small_vae(conditioning="none", max_skipped_steps=4)
+    model.compile("sgd")
+    return model
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("build", [autoencoder, vae])
+def test_a_learning_rate_too_high_stops_the_training(tmp_path, dataset, build, precision):
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = build()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    task = keras_ae.get_task("reconstruct") if build is autoencoder else None
+    with pytest.raises(NotFiniteError, match=r"^stopped: .* not finite.* Lower the learning rate"):
+        keras_ae.fit(model, dataset, tmp_path, epochs=50, task=task, batch_size=8, callbacks=[TooHigh()])
+    with np.load(tmp_path / "checkpoint.npz") as saved:
+        weights = [saved[name] for name in saved.files if name.startswith("model")]
+    assert len(weights) >= len(model.weights)
+    assert all(np.isfinite(weight).all() for weight in weights)
+    assert keras_ae.load_model(tmp_path / "best.keras").count_params() == model.count_params()
