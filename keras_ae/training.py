@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import keras
+from keras.callbacks import LambdaCallback
 
 from keras_ae import data
 from keras_ae.callbacks import (
@@ -27,6 +28,8 @@ def fit(
     flip: bool = False,
     task=None,
     checkpoint_every: int | str = "5m",
+    patience: int | None = None,
+    verbose: bool = True,
     metadata: dict | None = None,
     callbacks=(),
 ) -> list[dict]:
@@ -39,6 +42,8 @@ def fit(
         dataset: whose train and validation splits are used.
         batch_size, seed, flip, task: as `data.training_batches` takes them.
         checkpoint_every: as `callbacks.Checkpoint` takes it.
+        patience: epochs without a lower validation loss that end the training.
+        verbose: a progress bar and a line for each epoch.
         metadata: for `best.keras`.
         callbacks: more of them, called before the checkpoint of an epoch is written.
 
@@ -58,20 +63,26 @@ def fit(
         model.evaluate(data.evaluation_batches(one, task=task), verbose=0)
     checkpoint = Checkpoint(folder, state, checkpoint_every)
     with StopOnSignal(checkpoint) as stop:
-        progress = Progress(steps)
+        progress = [Progress(steps)] if verbose else []
         shared = [
             StopOnNotFinite(),
             SaveBest(folder / "best.keras", state, metadata),
             *callbacks,
             LossCurves(folder, state.history),
             checkpoint,
-            progress,
+            *progress,
             stop,
         ]
+        if patience:
+            enough = LambdaCallback(on_epoch_end=lambda *_: _stop_if(model, _is_over(state.history, patience)))
+            shared.append(enough)
+        validation = data.evaluation_batches(dataset.validation, task=task) if len(dataset.validation) else None
         try:
             for batch in dict.fromkeys([state.batch, 0]):  # the rest of an epoch, then whole ones
                 epoch = len(state.history)
-                only_one = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: setattr(model, "stop_training", True))
+                if patience and _is_over(state.history, patience):
+                    break
+                only_one = LambdaCallback(on_epoch_end=lambda *_: _stop_if(model, True))
                 model.fit(
                     data.training_batches(
                         dataset.train, batch_size, seed=seed, epoch=epoch, batch=batch, flip=flip, task=task
@@ -79,10 +90,20 @@ def fit(
                     steps_per_epoch=steps - batch,
                     epochs=epochs,
                     initial_epoch=epoch,
-                    validation_data=data.evaluation_batches(dataset.validation, task=task),
+                    validation_data=validation,
                     verbose=0,
                     callbacks=[*shared, only_one] if batch else shared,
                 )
         finally:
-            progress.close()
+            for each in progress:
+                each.close()
     return state.history
+
+
+def _is_over(history: list[dict], patience: int) -> bool:
+    losses = [row["val_loss"] for row in history]
+    return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
+
+
+def _stop_if(model, reason: bool) -> None:
+    model.stop_training = model.stop_training or reason

@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
+UNITS = {"s": 1, "m": 60, "h": 3600}
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 
 # Never unmapped, never given back, huge pages
@@ -96,6 +97,25 @@ def not_negative(text: str) -> float:
     return number
 
 
+def seconds(text: str) -> int:
+    """30s, 5m or 2h."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in UNITS or not number.isdigit() or int(number) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time; give e.g. 30s, 5m or 2h")
+    return int(number) * UNITS[unit]
+
+
+def choices(text: str, kind: type) -> list | tuple:
+    """Of "8,16,32" the list of numbers, of "8:256" the pair."""
+    try:
+        numbers = [kind(each) for each in text.replace(":", ",").split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or (":" in text and (len(numbers) != 2 or not 0 < numbers[0] < numbers[1])):
+        raise argparse.ArgumentTypeError(f"'{text}' are no choices, as 8,16,32, and no range from above 0, as 8:256")
+    return tuple(numbers) if ":" in text else numbers
+
+
 def seed(text: str) -> int:
     number = int(text)
     if not 0 <= number < 2**31:
@@ -125,6 +145,11 @@ def set_environment(parser: Parser, backend: str) -> None:
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }
+    if backend == "jax":  # compiled programs are kept, for the next run
+        home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+        settings["JAX_COMPILATION_CACHE_DIR"] = str(home / "keras_ae" / "jax")
+        settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+        settings["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     for name, value in settings.items():
         os.environ.setdefault(name, value)
     if backend == "tensorflow":

@@ -16,11 +16,11 @@ PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume", "start_from")
 
 def check_output(parser: _cli.Parser, args) -> None:
     """Whatever is wrong with --output is better known before the training."""
-    if args.output is None:
+    if args.output is None or (vars(args).get("resume") and args.output.exists()):
         return
     if args.output.suffix != ".keras":
         parser.error(f"--output {args.output} must end in .keras")
-    if not args.resume and args.output.exists():
+    if args.output.exists():
         parser.error(f"{args.output} exists already; choose another place with --output")
     if not os.access(next(parent for parent in args.output.absolute().parents if parent.exists()), os.W_OK):
         parser.error(f"cannot write {args.output}; choose another place with --output")
@@ -44,15 +44,36 @@ def open_run(args, model: str) -> tuple[Path, Path]:
         return run_dir, output
     if run_dir.exists():
         raise InputError(f"{run_dir} exists already; choose another with --run-dir, or go on with --resume {run_dir}")
+    _make(run_dir, plain(args))
+    return run_dir, output
+
+
+def _make(run_dir: Path, flags: dict) -> None:
+    from keras_ae import InputError
+
     building = run_dir.with_name(f".{run_dir.name}.{os.getpid()}")
     try:
         building.mkdir(parents=True)
-        write_config(building, _flags(args))
+        write_config(building, flags)
         building.rename(run_dir)  # a run folder has its config.json from the start
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
         raise InputError(f"cannot write {run_dir} ({error.strerror}); choose another with --run-dir") from error
-    return run_dir, output
+
+
+def open_search(parser: _cli.Parser, run_dir: Path, flags: dict) -> None:
+    """A new folder that keeps the flags; or one of the same flags, to go on in."""
+    if not run_dir.exists():
+        _make(run_dir, flags)
+        return
+    kept = read_config(parser, run_dir)
+    changed = [name for name in flags if kept.get(name) != flags[name]]
+    if changed:
+        name = changed[0].replace("_", "-")
+        parser.error(
+            f"{run_dir} was begun with --{name} {kept.get(changed[0])}, now it is {flags[changed[0]]}; "
+            "give the same flags to go on, or another --run-dir"
+        )
 
 
 def write_config(run_dir: Path, flags: dict) -> None:
@@ -141,16 +162,16 @@ def metadata(args, dataset, model: str) -> dict:
         "dataset": args.dataset,
         "class_names": dataset.class_names,
         "image_shape": dataset.image_shape,
-        "flags": {name: value for name, value in _flags(args).items() if name not in PLACES},
+        "flags": {name: value for name, value in plain(args).items() if name not in PLACES},
         "versions": {"keras_ae": keras_ae.__version__, "keras": keras.__version__},
     }
 
 
-def _flags(args) -> dict:
-    """The flags as JSON; paths are absolute, so that a run goes on from any folder."""
+def plain(args) -> dict:
+    """The flags as they come back from JSON; paths are absolute, so that a run goes on from any folder."""
     flags = {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in vars(args).items()}
     for name in ("data_dir", "cache_dir"):
         flags[name] = flags[name] and str(Path(flags[name]).absolute())
     if Path(args.dataset).is_dir():
         flags["dataset"] = str(Path(args.dataset).absolute())
-    return flags
+    return json.loads(json.dumps(flags))

@@ -1,0 +1,99 @@
+import keras
+import pytest
+
+import keras_ae
+from keras_ae import InputError, tuning
+from tests.helpers import small_vae
+
+BACKEND = keras.backend.backend()
+
+
+def build(epochs, latent_dim=4, learning_rate=1e-2):
+    vae = small_vae(latent_dim=latent_dim, conditioning="none", max_skipped_steps=4)
+    vae.compile(keras.optimizers.Adam(learning_rate))
+    return vae
+
+
+def search(dataset, folder, space, more=None, **kwargs):
+    made = tuning.Search(build, space, dataset, folder, epochs=2, fit={"batch_size": 8, **(more or {})}, **kwargs)
+    made.kept.tell = lambda line: None
+    made.search()
+    return made
+
+
+def test_a_grid_keeps_what_each_trial_measured_and_fails_alone(dataset, tmp_path, capsys):
+    space = {"latent_dim": [2, 3], "learning_rate": [1e-2, 1e30]}
+    found = tuning.Search(build, space, dataset, tmp_path, epochs=2, fit={"batch_size": 8})
+    found.search()
+    tried = [tuning.tuned(trial) for trial in found.trials()]
+    assert tried == [{"latent_dim": n, "learning_rate": rate} for n in (2, 3) for rate in (1e-2, 1e30)]
+    for trial, (failed, latent_dim) in zip(found.trials(), [(0, 2), (1, 2), (0, 3), (1, 3)], strict=True):
+        assert (trial.status == "FAILED") == failed
+        if failed:
+            assert "not finite" in found.reason(trial)
+        else:
+            results = tuning.results(trial)
+            model = build(2, latent_dim)
+            rows = keras_ae.callbacks.restore(model, tmp_path / "trials" / f"trial_{trial.trial_id}").history
+            assert results["val_elbo"] == trial.score == max(row["val_elbo"] for row in rows)
+            assert results["parameters"] == model.count_params()
+            assert 0 <= results["val_active_units"] <= latent_dim
+    assert found.best().score == max(trial.score for trial in found.trials() if trial.status == "COMPLETED")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[0] for line in lines] == [f"trial {number}/4" for number in (1, 2, 3, 4)]
+    assert "| failed: " in lines[1]
+    assert lines[2].endswith("ETA 0 min")
+
+
+def test_a_search_that_was_killed_goes_on(dataset, tmp_path, monkeypatch):
+    """In the middle of the second trial, which goes on from its checkpoint; the third follows."""
+    space, steps = {"latent_dim": [2, 3, 4]}, []
+
+    class Killed(BaseException):
+        pass
+
+    class At(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            steps.append(batch)
+            if len(steps) == 21:  # of 16 a trial
+                raise Killed
+
+    fit = {"batch_size": 8, "checkpoint_every": 2, "callbacks": [At()]}
+    with pytest.raises(Killed):
+        tuning.Search(build, space, dataset, tmp_path, epochs=2, fit=fit).search()
+    found = search(dataset, tmp_path, space, more={"callbacks": [At()]})
+    assert [tuning.tuned(trial)["latent_dim"] for trial in found.trials()] == [2, 3, 4]
+    assert len(steps) == 21 + 12 + 16  # the second went on from its fourth step
+    again = search(dataset, tmp_path, space, more={"callbacks": [At()]})
+    assert len(steps) == 21 + 12 + 16
+    assert [trial.score for trial in again.trials()] == [trial.score for trial in found.trials()]
+    whole = search(dataset, tmp_path / "whole", space)
+    assert [trial.score for trial in whole.trials()] == [trial.score for trial in found.trials()]
+
+
+@pytest.mark.parametrize("method", ["random", "bayesian", "hyperband"])
+def test_other_searches_draw_from_ranges(dataset, tmp_path, method):
+    found = search(dataset, tmp_path, {"latent_dim": (2, 5), "learning_rate": (1e-3, 1e-2)}, method=method, trials=2)
+    assert len(found.trials()) == 2
+    for trial in found.trials():
+        assert trial.status == "COMPLETED"
+        assert 2 <= tuning.tuned(trial)["latent_dim"] <= 5
+        assert 1e-3 <= tuning.tuned(trial)["learning_rate"] <= 1e-2
+
+
+def test_a_time_limit_ends_a_search_and_none_completed_is_an_error(dataset, tmp_path):
+    found = search(dataset, tmp_path / "late", {"latent_dim": [2]}, time_limit=-1)
+    with pytest.raises(InputError, match="no trial was completed; none has ended"):
+        found.best()
+    found = search(dataset, tmp_path / "failed", {"latent_dim": [0]})
+    with pytest.raises(InputError, match="no trial was completed; the last one failed with: InputError: image shape"):
+        found.best()
+    with pytest.raises(InputError, match="a grid needs choices of latent_dim"):
+        search(dataset, tmp_path, {"latent_dim": (2, 5)})
+
+
+def test_patience_ends_a_training_and_a_resumed_one_stays_ended(dataset, tmp_path):
+    """At learning rate 0 the first epoch's validation loss is never beaten."""
+    for _ in range(2):
+        history = keras_ae.fit(build(9, learning_rate=0.0), dataset, tmp_path, epochs=9, patience=2, batch_size=8)
+        assert len(history) == 3
