@@ -96,8 +96,9 @@ def survive(folder: Path, script: str, kills: int, random) -> dict:
                 run.start(event=int(random.integers(1, 60)))
             else:
                 kill_at_random(run, random)
-            ended = run.end() == 0
-            if not ended:
+            killed = run.end() != 0
+            ended = not killed or (run.folder / "model.keras").exists()
+            if killed:
                 figures["kills"] += 1
                 figures["inside_a_write"] += inside
                 repeated = run.steps_done() - run.steps_saved()
