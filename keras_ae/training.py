@@ -1,5 +1,6 @@
 """A training that can be stopped at any moment and ends as if it had not been."""
 
+import math
 from pathlib import Path
 
 import keras
@@ -15,6 +16,8 @@ from keras_ae.callbacks import (
     StopOnSignal,
     restore,
 )
+from keras_ae.errors import InputError
+from keras_ae.files import remove_leftovers
 
 
 def fit(
@@ -27,7 +30,8 @@ def fit(
     seed: int = 0,
     flip: bool = False,
     task=None,
-    checkpoint_every: int | str = "5m",
+    checkpoint_seconds: float = 300,
+    checkpoint_steps: float = math.inf,
     patience: int | None = None,
     verbose: bool = True,
     metadata: dict | None = None,
@@ -41,7 +45,7 @@ def fit(
     Args:
         dataset: whose train and validation splits are used.
         batch_size, seed, flip, task: as `data.training_batches` takes them.
-        checkpoint_every: as `callbacks.Checkpoint` takes it.
+        checkpoint_seconds, checkpoint_steps: at most, between two checkpoints within an epoch.
         patience: epochs without a lower validation loss that end the training.
         verbose: a progress bar and a line for each epoch.
         metadata: for `best.keras`.
@@ -51,17 +55,26 @@ def fit(
         The history: a dict for each epoch, with all that `fit` logs.
 
     Raises:
-        InputError: there are no images, or the checkpoint is damaged or of another model.
+        InputError: there are no images, or none to validate with for `patience`; the checkpoint is damaged, of another
+            model, or of a training on other batches.
         NotFiniteError: nothing finite is left to learn from; the checkpoint is from before.
         CheckpointError: the state cannot be written; the same.
     """
     folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    if patience and not len(dataset.validation):
+        raise InputError("there are no validation images for patience to look at; leave it out")
     steps = data.steps_per_epoch(dataset.train, batch_size)
     state = restore(model, folder)
+    stream = {"images": len(dataset.train), "batch_size": batch_size, "seed": seed, "flip": flip}
+    if state.stream not in ({}, stream):
+        raise InputError(f"{folder} was begun with {state.stream}, now it is {stream}; take another folder")
+    state.stream = stream
     if state.batch:  # on TensorFlow, Keras makes the metrics' sums in the first step only
         one = data.Split(dataset.train.arrays, dataset.train.indices[:1])
         model.evaluate(data.evaluation_batches(one, task=task), verbose=0)
-    checkpoint = Checkpoint(folder, state, checkpoint_every)
+    checkpoint = Checkpoint(folder, state, seconds=checkpoint_seconds, steps=checkpoint_steps)
     with StopOnSignal(checkpoint) as stop:
         progress = [Progress(steps)] if verbose else []
         shared = [

@@ -21,7 +21,7 @@ import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
 from keras_ae import data
-from keras_ae.errors import InputError
+from keras_ae.errors import CheckpointError, InputError
 from keras_ae.files import atomic
 from keras_ae.training import fit
 
@@ -136,6 +136,12 @@ class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
     """Many short trials, the best of them again and longer (Li et al. 2018); each from its start, with a learning
     rate that decays over its own epochs."""
 
+    @staticmethod
+    def first_rounds(epochs: int) -> int:
+        """How many different trials it begins with, in all brackets."""
+        top = int(math.log(epochs, 3) + 1e-9)
+        return sum(math.ceil((top + 1) / (bracket + 1) * 3**bracket) for bracket in range(top + 1))
+
 
 SEARCHES = {"grid": Grid, "random": Random, "bayesian": Bayesian, "hyperband": Hyperband}
 
@@ -159,7 +165,7 @@ class Search(keras_tuner.Tuner):
         fit: more arguments of `keras_ae.fit`.
 
     Raises:
-        InputError: "grid" is to search a range.
+        InputError: "grid" is to search a range, or "hyperband" too few choices.
     """
 
     def __init__(
@@ -197,11 +203,16 @@ class Search(keras_tuner.Tuner):
     def search(self) -> None:
         """Runs trials until none is left; those that fail are kept with their reason."""
         keras_tuner.src.config.DEBUG = False  # no traceback of each trial that fails
-        super().search(verbose=0)
+        try:
+            super().search(verbose=0)
+        except keras_tuner.errors.FatalError as error:
+            raise error.__cause__ from None
 
     def run_trial(self, trial, **_):
         try:
             return self._train(trial)
+        except CheckpointError as error:  # no fault of the trial
+            raise keras_tuner.errors.FatalError(str(error)) from error
         except Exception as error:  # out of memory, not finite, an impossible size: the search goes on
             reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:200]
             self.kept.reason_file(trial).write_text(reason)
@@ -209,7 +220,9 @@ class Search(keras_tuner.Tuner):
 
     def _train(self, trial) -> dict:
         started = time.time()
+        policy = keras.config.dtype_policy()
         keras.utils.clear_session()
+        keras.config.set_dtype_policy(policy)
         gc.collect()
         epochs = trial.hyperparameters.values.get("tuner/epochs", self.epochs)
         model = self.hypermodel.build_model(**tuned(trial), epochs=epochs)
@@ -272,6 +285,13 @@ def results(trial) -> dict[str, float]:
     return {name: history.get_best_value() for name, history in trial.metrics.metrics.items()}
 
 
+def _possibilities(choices) -> float:
+    if isinstance(choices, list):
+        return len(choices)
+    low, high = choices
+    return high - low + 1 if isinstance(low, int) else math.inf
+
+
 def _oracle(method, space, objective, trials, epochs, seed):
     if method not in SEARCHES:
         raise InputError(f"unknown search '{method}'; known are {', '.join(SEARCHES)}")
@@ -282,6 +302,12 @@ def _oracle(method, space, objective, trials, epochs, seed):
         oracle = Grid(**settings)
         oracle.expected = math.prod(len(choices) for choices in space.values())
     elif method == "hyperband":
+        possible = math.prod(map(_possibilities, space.values()))
+        if possible < Hyperband.first_rounds(epochs):
+            raise InputError(
+                f"hyperband begins with {Hyperband.first_rounds(epochs)} different trials and {possible} are possible; "
+                "give a range, as 8:256, or fewer epochs"
+            )
         oracle = Hyperband(max_epochs=epochs, **settings)
     else:
         oracle = SEARCHES[method](max_trials=trials, **settings)

@@ -193,6 +193,7 @@ MISTAKES = [
     (["evaluate", "text.keras"], "no .keras file, or a truncated one"),
     (["vae", "--dataset", "text.keras"], "is a file; give the folder"),
     (["vae", "--output", "text.keras"], "text.keras exists already"),
+    (["vae", "--checkpoint-every", "5x"], "'5x' is no time"),
     (["vae", "--output", "model.h5"], "must end in .keras"),
     (["vae", "--seed", "-1"], "-1 is not a seed"),
     (["vae", "--limit", "1"], "needs at least 3"),

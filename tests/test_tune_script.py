@@ -87,6 +87,9 @@ def test_a_chief_and_two_workers_stopped_and_gone_on(tmp_path, images):
     assert tried["9"]["failed"].startswith("InputError: code_size 9 is larger than the image")
     assert all(float(tried[size]["MSE"]) > 0 for size in "123")
     assert "trial 4/4" in out
+    measure = [sys.executable, str(ROOT / "train/evaluate.py"), str(folder / "model.keras"), "--json"]
+    measured = subprocess.run(measure, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(measured.stdout)["mse"] > 0
     ended = [json.loads(path.read_text()) for path in folder.glob("trials/trial_*/trial.json")]
     assert sorted(trial["status"] for trial in ended) == ["COMPLETED"] * 3 + ["FAILED"]
 

@@ -58,7 +58,7 @@ def test_a_search_that_was_killed_goes_on(dataset, tmp_path, monkeypatch):
             if len(steps) == 21:  # of 16 a trial
                 raise Killed
 
-    fit = {"batch_size": 8, "checkpoint_every": 2, "callbacks": [At()]}
+    fit = {"batch_size": 8, "checkpoint_steps": 2, "callbacks": [At()]}
     with pytest.raises(Killed):
         tuning.Search(build, space, dataset, tmp_path, epochs=2, fit=fit).search()
     found = search(dataset, tmp_path, space, more={"callbacks": [At()]})
@@ -79,6 +79,33 @@ def test_other_searches_draw_from_ranges(dataset, tmp_path, method):
         assert trial.status == "COMPLETED"
         assert 2 <= tuning.tuned(trial)["latent_dim"] <= 5
         assert 1e-3 <= tuning.tuned(trial)["learning_rate"] <= 1e-2
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="once: which trials are chosen")
+def test_hyperband_trains_the_best_of_the_short_trials_longer(dataset, tmp_path):
+    made = tuning.Search(build, {"latent_dim": [2, 3, 4, 5, 6]}, dataset, tmp_path, epochs=3, method="hyperband")
+    made.kept.tell = lambda line: None
+    made.search()
+    epochs = [trial.hyperparameters.values["tuner/epochs"] for trial in made.trials()]
+    assert sorted(epochs) == [1, 1, 1, 3, 3, 3]
+    short = [trial for trial in made.trials() if trial.hyperparameters.values["tuner/epochs"] == 1]
+    best = max(short, key=lambda trial: trial.score)
+    again = [tuning.tuned(trial) for trial in made.trials() if "tuner/trial_id" in trial.hyperparameters.values]
+    assert again == [tuning.tuned(best)]
+    with pytest.raises(InputError, match="hyperband begins with 17 different trials and 3 are possible"):
+        tuning.Search(build, {"latent_dim": [2, 3, 4]}, dataset, tmp_path / "few", epochs=10, method="hyperband")
+
+
+def test_a_full_disk_fails_no_trial(dataset, tmp_path, monkeypatch):
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("keras_ae.callbacks.checkpoint.PAUSES", ())
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_ae.callbacks.Checkpoint._write", full)
+        with pytest.raises(keras_ae.CheckpointError, match="No space left on device"):
+            search(dataset, tmp_path, {"latent_dim": [2]})
+    assert search(dataset, tmp_path, {"latent_dim": [2]}).best().score
 
 
 def test_a_time_limit_ends_a_search_and_none_completed_is_an_error(dataset, tmp_path):

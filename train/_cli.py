@@ -105,6 +105,13 @@ def seconds(text: str) -> int:
     return int(number) * UNITS[unit]
 
 
+def interval(text: str) -> dict[str, int]:
+    """A time, or a number of steps."""
+    if text.isdigit() and int(text) > 0:
+        return {"steps": int(text)}
+    return {"seconds": seconds(text)}
+
+
 def choices(text: str, kind: type) -> list | tuple:
     """Of "8,16,32" the list of numbers, of "8:256" the pair."""
     try:

@@ -61,8 +61,10 @@ def _make(run_dir: Path, flags: dict) -> None:
         raise InputError(f"cannot write {run_dir} ({error.strerror}); choose another with --run-dir") from error
 
 
-def open_search(parser: _cli.Parser, run_dir: Path, flags: dict) -> None:
-    """A new folder that keeps the flags; or one of the same flags, to go on in."""
+def open_search(parser: _cli.Parser, run_dir: Path, flags: dict, wait: bool) -> None:
+    """A new folder that keeps the flags; or one of the same flags, to go on in. A worker waits for the chief's."""
+    while wait and not (run_dir / CONFIG).exists():
+        time.sleep(1)
     if not run_dir.exists():
         _make(run_dir, flags)
         return
@@ -110,13 +112,11 @@ def lock(run_dir: Path):
     from filelock import FileLock, Timeout
 
     from keras_ae import InputError
-    from keras_ae.files import remove_leftovers
 
     process = run_dir / ".process"
     try:
         with FileLock(run_dir / ".lock", blocking=False):
             process.write_text(str(os.getpid()))
-            remove_leftovers(run_dir)
             yield
     except Timeout as error:
         raise InputError(f"{run_dir} is in use by process {process.read_text()}; wait for it, or stop it") from error

@@ -40,9 +40,10 @@ def parser(description: str, model: str, code) -> _cli.Parser:
     )
     add(
         "--checkpoint-every",
+        type=_cli.interval,
         metavar="TIME",
-        default="5m",
-        help="30s, 5m, 2h, or a number of steps; and at the end of each epoch",
+        default={"seconds": 300},
+        help="30s, 5m, 2h, or a number of steps (default: 5m); and at the end of each epoch",
     )
     add("--seed", type=_cli.seed, default=0, help="of weights, shuffling and noise")
     add("--smoke", action="store_true", help="tiny data and two steps, to see that everything runs")
@@ -141,7 +142,7 @@ def run(args, model, dataset, *, name: str, describe: str, pictures, about: dict
                 seed=args.seed,
                 flip=args.flip,
                 task=task,
-                checkpoint_every=args.checkpoint_every,
+                **{f"checkpoint_{unit}": number for unit, number in args.checkpoint_every.items()},
                 metadata=_runs.metadata(args, dataset, name) | about,
                 callbacks=[callbacks.ImageGrids(run_dir, pictures, args.grid_every)],
             )

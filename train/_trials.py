@@ -31,7 +31,7 @@ def search(args, space: dict, dataset):
     from keras_ae import tuning
 
     return tuning.Search(
-        lambda **values: build(args, dataset, values),
+        lambda **values: build(flags_of(args, values), dataset),
         space,
         dataset,
         args.run_dir,
@@ -52,17 +52,21 @@ def _task(args):
     return get_task("reconstruct", label=args.conditioning != "none") if args.model == "conv_ae" else None
 
 
-def build(args, dataset, values: dict):
-    """The compiled model that the training script would make of these flags."""
+def flags_of(args, values: dict):
+    """All flags that the training script would have."""
+    script = {"vae": vae, "conv_ae": conv_ae}[args.model]
+    return argparse.Namespace(**{**vars(script.parser().parse_args([])), **vars(args), **values})
+
+
+def build(flags, dataset):
+    """The compiled model that the training script would make of them."""
     from keras_ae import data
 
-    script = {"vae": vae, "conv_ae": conv_ae}[args.model]
-    flags = argparse.Namespace(**{**vars(script.parser().parse_args([])), **vars(args), **values})
-    steps = data.steps_per_epoch(dataset.train, args.batch_size)
-    if args.model == "vae":
+    steps = data.steps_per_epoch(dataset.train, flags.batch_size)
+    if flags.model == "vae":
         return vae.build(flags, dataset, steps)
     model = conv_ae.build(flags, dataset)
-    model.compile(_training.optimizer(flags, steps), **_task(args).measures(model))
+    model.compile(_training.optimizer(flags, steps), **_task(flags).measures(model))
     return model
 
 
@@ -142,28 +146,27 @@ def finish(args, search) -> None:
 
     best = search.best()
     values, epochs = tuning.tuned(best), int(tuning.results(best)["best_epoch"])
-    dataset = _training.load(argparse.Namespace(**{**vars(args), "limit": None}))
+    flags = flags_of(args, values | {"epochs": epochs, "limit": None})
+    dataset = _training.load(flags)
     indices = np.sort(np.concatenate([dataset.train.indices, dataset.validation.indices]))
     train, none = data.Split(dataset.train.arrays, indices), data.Split(dataset.train.arrays, indices[:0])
     dataset = replace(dataset, train=train, validation=none)
     print(f"\ntraining it anew on {len(train):,} images, for the {epochs} epochs that were best", flush=True)
-    model = build(args, dataset, values | {"epochs": epochs})
-    folder = args.run_dir / "best"
-    folder.mkdir(exist_ok=True)
-    keras_ae.fit(model, dataset, folder, epochs=epochs, **search.fit_arguments)
+    model = build(flags, dataset)
+    keras_ae.fit(model, dataset, args.run_dir / f"best_{best.trial_id}", epochs=epochs, **search.fit_arguments)
     task = _task(args)
     test = _cli.measure(model, data.evaluation_batches(dataset.test, task=task))
     about = {"task": "reconstruct", "corruption": task.corruption} if task else {"likelihood": args.likelihood}
     about |= {"tuned": values, "test": test}
-    keras_ae.save_model(model, args.output, _runs.metadata(args, dataset, args.model) | about)
+    keras_ae.save_model(model, args.output, _runs.metadata(flags, dataset, args.model) | about)
     _cli.table(f"{len(dataset.test):,} test images", test)
-    _card(args, values, epochs, len(train), test)
+    _card(flags, values, len(train), test)
     print(f"\nWritten: {args.output} with a card beside it, and in {args.run_dir}: trials.csv, plots")
     print(f"next: python train/sample.py {args.output} --backend {args.backend}")
 
 
-def _card(args, values: dict, epochs: int, images: int, test: dict) -> None:
-    trained = f"{epochs} epochs on {images:,} images of {args.dataset}, on {args.backend}, {args.precision}"
+def _card(flags, values: dict, images: int, test: dict) -> None:
+    trained = f"{flags.epochs} epochs on {images:,} images of {flags.dataset}, on {flags.backend}, {flags.precision}"
     rows = {"tuned": _listed(values), "trained": trained} | {f"test {name}": f"{test[name]:.5g}" for name in test}
-    lines = [f"# {args.output.name}", "", "| | |", "| --- | --- |", *(f"| {name} | {rows[name]} |" for name in rows)]
-    args.output.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    lines = [f"# {flags.output.name}", "", "| | |", "| --- | --- |", *(f"| {name} | {rows[name]} |" for name in rows)]
+    flags.output.with_suffix(".md").write_text("\n".join(lines) + "\n")

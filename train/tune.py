@@ -4,6 +4,7 @@ python train/tune.py --backend jax --dataset cifar10
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import _cli
@@ -68,22 +69,24 @@ def main() -> None:
     finished = args.output.exists()
     if not finished:
         _runs.check_output(parse, args)
+        if args.output.with_suffix(".md").exists():
+            parse.error(f"{args.output.with_suffix('.md')} exists already; choose another place with --output")
     _cli.set_environment(parse, args.backend)
     flags = {name: value for name, value in _runs.plain(args).items() if name not in ANEW}
-    if not _workers.is_worker():
-        _runs.open_search(parse, args.run_dir, flags)
-    if args.workers > 1 and not _workers.role():
-        _workers.run(args.workers, args.run_dir)
+    _runs.open_search(parse, args.run_dir, flags, wait=_workers.is_worker())
     dataset = _training.load(args)
-    search = _trials.search(args, space, dataset)
-    if not _workers.role():
-        print(f"{search.kept.expected or 'some'} trials of {args.search} search; {args.run_dir} keeps them", flush=True)
-    if _workers.is_worker():
-        search.search()
-        return
-    with _runs.lock(args.run_dir):
-        try:
+    try:
+        if args.workers > 1 and not (_workers.role() or finished):
+            _workers.run(args.workers, args.run_dir)
+        search = _trials.search(args, space, dataset)
+        if _workers.is_worker():
             search.search()
+            return
+        with _runs.lock(args.run_dir):
+            if not finished:
+                if not _workers.role():
+                    print(f"{args.search} search in {args.run_dir}", flush=True)
+                search.search()
             if _workers.role():  # the chief
                 return
             _trials.report(args, search, dataset)
@@ -91,9 +94,9 @@ def main() -> None:
                 print(f"{args.output} is there already")
             else:
                 _trials.finish(args, search)
-        except KeyboardInterrupt:
-            print("\nthe same command goes on")
-            raise
+    except KeyboardInterrupt:
+        print("\nthe same command goes on", file=sys.stderr)
+        raise
 
 
 def _space(parse, args) -> dict:

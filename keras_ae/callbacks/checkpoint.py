@@ -1,8 +1,9 @@
 """The state of a run on disk: what a resumed training needs to end as an uninterrupted one."""
 
 import csv
+import errno
 import json
-import re
+import math
 import time
 import zipfile
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from keras_ae.files import atomic, dispensable
 from keras_ae.saving import save_model
 
 FILE = "checkpoint.npz"
-SECONDS = {"s": 1, "m": 60, "h": 3600}
 PAUSES = (1, 5, 25)  # seconds before a failed write is tried again
 
 
@@ -29,11 +29,13 @@ class State:
         history: a row for each finished epoch.
         batch: steps done in the epoch after the last row.
         metrics: running sums of that epoch, in the order of `model.metrics_variables`.
+        stream: what the batches depend on, as JSON: a run goes on with the same.
     """
 
     history: list[dict] = field(default_factory=list)
     batch: int = 0
     metrics: list[np.ndarray] = field(default_factory=list)
+    stream: dict = field(default_factory=dict)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -46,19 +48,19 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         folder: of the run.
         state: from `restore`.
-        every: between two checkpoints within an epoch: a number of steps, or a time like "30s", "5m" or "2h".
+        seconds, steps: at most, between two checkpoints within an epoch.
 
     Raises:
-        InputError: `every` is neither.
         CheckpointError: it cannot be written; the one before is intact.
         NotFiniteError: a weight is not finite; the same.
     """
 
-    def __init__(self, folder: Path, state: State | None = None, every: int | str = "5m"):
+    def __init__(self, folder: Path, state: State | None = None, *, seconds: float = 300, steps: float = math.inf):
         super().__init__()
         self.folder = Path(folder)
         self.state = state or State()
-        self.every_steps, self.every_seconds = _interval(every)
+        self.seconds = seconds
+        self.steps = steps
         self.resumed_at = self.state.batch
 
     def on_train_begin(self, logs=None):
@@ -73,8 +75,7 @@ class Checkpoint(keras.callbacks.Callback):
         if batch + 1 == self.params["steps"]:
             return  # the epoch's own follows
         self.state.batch = self.resumed_at + batch + 1
-        steps, seconds = self.state.batch - self.saved_batch, time.monotonic() - self.saved_time
-        if steps >= self.every_steps or seconds >= self.every_seconds:
+        if self.state.batch - self.saved_batch >= self.steps or time.monotonic() - self.saved_time >= self.seconds:
             self.save()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -102,10 +103,13 @@ class Checkpoint(keras.callbacks.Callback):
         if self.state.batch:
             sums = map(keras.ops.convert_to_numpy, (variable.value for variable in self.model.metrics_variables))
             arrays |= {f"metric_{number}": value for number, value in enumerate(sums)}
-        about = json.dumps({"batch": self.state.batch, "history": self.state.history})
+        about = {"batch": self.state.batch, "history": self.state.history, "stream": self.state.stream}
         with atomic(self.folder / FILE) as path:
-            np.savez(path, state=about, **arrays)
-            _check(path)
+            np.savez(path, state=json.dumps(about), **arrays)
+            try:
+                _check(path)
+            except zipfile.BadZipFile as error:
+                raise OSError(errno.EIO, "what is read back is not what was written") from error
 
 
 class SaveBest(keras.callbacks.Callback):
@@ -128,7 +132,11 @@ class SaveBest(keras.callbacks.Callback):
         if "val_loss" in logs and logs["val_loss"] < min(before, default=float("inf")):
             validation = {name[4:]: float(value) for name, value in logs.items() if name.startswith("val_")}
             about = self.metadata | {"epoch": epoch + 1, "validation": validation}
-            _insist(lambda: save_model(self.model, self.path, about), self.path)
+            _insist(lambda: self._write(about), self.path)
+
+    def _write(self, about):
+        self.path.parent.stat()  # a folder that is gone is not made anew
+        save_model(self.model, self.path, about)
 
 
 def restore(model: keras.Model, folder: Path) -> State:
@@ -147,7 +155,9 @@ def restore(model: keras.Model, folder: Path) -> State:
         with np.load(path) as saved:
             values = dict(saved)
         about = json.loads(str(values.pop("state")))
-        state = State(about["history"], about["batch"])
+        state = State(about["history"], about["batch"], stream=about["stream"])
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # whatever NumPy meets in a damaged file
         raise InputError(f"{path} is damaged ({type(error).__name__}); delete it to start the run anew") from error
     state.metrics = [values.pop(name) for name in list(values) if name.startswith("metric_")]
@@ -194,15 +204,6 @@ def _check(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if (broken := archive.testzip()) is not None:
             raise zipfile.BadZipFile(broken)
-
-
-def _interval(every: int | str) -> tuple[float, float]:
-    """Steps and seconds, one of them infinite."""
-    found = re.fullmatch(r"(\d+)([smh]?)", str(every))
-    if not found or int(found[1]) == 0:
-        raise InputError(f"'{every}' is no interval; give steps, as 500, or a time, as 30s, 5m or 2h")
-    number, unit = int(found[1]), found[2]
-    return (float("inf"), number * SECONDS[unit]) if unit else (number, float("inf"))
 
 
 def _named(model: keras.Model):

@@ -5,6 +5,7 @@ made from and what their bytes sum to. It is written beside its final place and 
 entry either is whole or is not there.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import numpy as np
 
 from keras_ae.errors import InputError
 
+BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what an entry that is not whole raises
 FORMAT = 1  # part of every key: a change of layout makes old entries unreachable
 
 
@@ -85,7 +87,7 @@ def open_or_build(source: Source, cache_dir: Path | str | None = None) -> tuple[
     folder = Path(cache_dir or default_cache_dir()).expanduser() / f"{source.name}-{digest}"
     try:
         return _open(folder, key)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except BROKEN:
         pass  # not there, or damaged in any way: made anew
     try:
         _build(source, key, folder)
@@ -119,6 +121,9 @@ def _build(source: Source, key: dict, folder: Path) -> None:
     try:
         class_names = source.write(writer)
         writer.close(key=key, class_names=class_names)
+        with contextlib.suppress(*BROKEN):
+            _open(folder, key)
+            return  # another process was faster
         shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
         try:
             os.replace(building, folder)

@@ -1,5 +1,6 @@
 """A folder of the user's own images: flat, or one subfolder per class; with masks beside them or without."""
 
+import contextlib
 import hashlib
 import os
 import warnings
@@ -118,20 +119,27 @@ def _readable(files: list[Path]) -> tuple[list[tuple[Path, str, tuple[int, int]]
     readable, skipped = [], []
     for file in files:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                with Image.open(file) as image:
-                    image.verify()  # the checksums of a PNG, which decoding does not look at
-                with Image.open(file) as image:
-                    if image.mode.startswith(("I", "F")):
-                        raise ValueError("more than 8 bits a channel")
-                    image.load()
-                    width, height = ImageOps.exif_transpose(image).size
+            with _opened(file) as image:
+                image.verify()  # the checksums of a PNG, which decoding does not look at
+            with _opened(file) as image:
+                image.load()
+                width, height = ImageOps.exif_transpose(image).size
             readable.append((file, image.mode, (height, width)))
         except Exception as error:  # whatever Pillow meets in a damaged file
             reason = str(error) if isinstance(error, ValueError) else type(error).__name__
             skipped.append(f"{_shown(file)} ({reason})")
     return readable, skipped
+
+
+@contextlib.contextmanager
+def _opened(file: Path):
+    """The image; one that is too large is an error, and one of more than 8 bits a grey value."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):
+                raise ValueError("more than 8 bits a channel")
+            yield image
 
 
 def _common_size(path: Path, readable: list) -> tuple[int, int]:
@@ -152,7 +160,7 @@ def _read(file: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
 def _read_mask(file: Path, image_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """The mask's values, or palette indices, cropped as its image is."""
     try:
-        with Image.open(file) as image:
+        with _opened(file) as image:
             mask = np.asarray(image if image.mode == "P" else image.convert("L"))
     except Exception as error:  # as above
         raise InputError(f"the mask {file} cannot be read ({type(error).__name__})") from error

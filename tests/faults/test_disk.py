@@ -65,16 +65,21 @@ class At(keras.callbacks.Callback):
 
 
 @pytest.mark.filterwarnings("default:.* is not written")
+@pytest.mark.parametrize("step", [12, 16])
 @pytest.mark.parametrize("trouble", [full, read_only, gone])
 def test_what_cannot_be_saved_stops_the_training_and_the_last_checkpoint_is_intact(
-    tmp_path, dataset, monkeypatch, trouble
+    tmp_path, dataset, monkeypatch, trouble, step
 ):
+    """In the middle of the second epoch, and in its last step."""
     monkeypatch.setattr(callbacks.checkpoint, "PAUSES", (0, 0))
     folder = tmp_path / "run"
     folder.mkdir()
-    at = At(12, trouble(folder))
-    with at.stack, pytest.raises(CheckpointError, match=r"checkpoint.npz cannot be written \(.+\); the one before it"):
-        train_vae(dataset, folder, callbacks=[at], checkpoint_every=3)
+    at = At(step, trouble(folder))
+    with (
+        at.stack,
+        pytest.raises(CheckpointError, match=r"(npz|keras) cannot be written \(.+\); the one before it"),
+    ):
+        train_vae(dataset, folder, callbacks=[at], checkpoint_steps=3)
     train_vae(dataset, folder)
     train_vae(dataset, tmp_path / "whole")
     same_run(tmp_path / "whole", folder)
@@ -93,10 +98,30 @@ def test_a_write_is_tried_again(tmp_path, dataset, monkeypatch):
 
     monkeypatch.setattr("time.sleep", sleep)
     with at.stack:
-        train_vae(dataset, folder, callbacks=[at], checkpoint_every=3)
+        train_vae(dataset, folder, callbacks=[at], checkpoint_steps=3)
     assert pauses == [1, 5]
     train_vae(dataset, tmp_path / "whole")
     same_run(tmp_path / "whole", folder)
+
+
+def test_a_checkpoint_that_is_not_read_back_as_written_is_written_again(tmp_path, dataset, monkeypatch):
+    monkeypatch.setattr(callbacks.checkpoint, "PAUSES", (0, 0))
+    write, written = np.savez, []
+
+    def savez(path, **arrays):
+        write(path, **arrays)
+        written.append(path)
+        if len(written) == 2:
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+
+    monkeypatch.setattr("numpy.savez", savez)
+    train_vae(dataset, tmp_path / "run")
+    assert len(written) == 4  # of three epochs
+    monkeypatch.undo()
+    train_vae(dataset, tmp_path / "whole")
+    same_run(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_failed_picture_ends_nothing(tmp_path, dataset):

@@ -111,7 +111,7 @@ def survive(folder: Path, script: str, kills: int, random) -> dict:
 @pytest.mark.skipif(BACKEND != "torch", reason="once: test_callbacks.py stops and resumes on each backend")
 def test_a_killed_run_ends_as_one_that_was_not(tmp_path, random):
     figures = survive(tmp_path, "vae", 2, random)
-    assert figures["kills"] >= 2
+    assert figures["inside_a_write"] >= 1
     assert figures["most_steps_repeated"] <= EVERY
 
 

@@ -46,4 +46,4 @@ def test_a_learning_rate_too_high_stops_the_training(tmp_path, dataset, build, p
         weights = [saved[name] for name in saved.files if name.startswith("model")]
     assert len(weights) >= len(model.weights)
     assert all(np.isfinite(weight).all() for weight in weights)
-    assert keras_ae.load_model(tmp_path / "best.keras").count_params() == model.count_params()
+    assert all(np.isfinite(weight).all() for weight in keras_ae.load_model(tmp_path / "best.keras").get_weights())
