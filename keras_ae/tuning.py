@@ -13,6 +13,7 @@ import itertools
 import json
 import math
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from keras_ae.errors import CheckpointError, InputError
 from keras_ae.files import atomic
 from keras_ae.training import fit
 
+CHECKSUM = "crc32"
 ELBO, MSE = keras_tuner.Objective("val_elbo", "max"), keras_tuner.Objective("val_mse", "min")
 
 
@@ -47,6 +49,27 @@ class HyperModel(keras_tuner.HyperModel):
     def declare_hyperparameters(self, hp):
         for name, choices in self.space.items():
             _declare(hp, name, choices)
+
+
+def _write(path: Path, state: dict) -> None:
+    """With a checksum, which KerasTuner does not look at."""
+    state = json.loads(json.dumps(state))
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps({**state, CHECKSUM: _checksum(state)}))
+
+
+def _check(path: Path) -> None:
+    try:
+        state = json.loads(path.read_text())
+        if state.pop(CHECKSUM) == _checksum(state):
+            return
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    raise InputError(f"{path} is damaged; delete the folder {path.parent} to search anew")
+
+
+def _checksum(state: dict) -> int:
+    return zlib.crc32(json.dumps(state, sort_keys=True).encode())
 
 
 def _declare(hp, name, choices):
@@ -95,12 +118,16 @@ class _Kept:
         return Path(self._get_trial_dir(trial.trial_id)) / "failed.txt"
 
     def save(self):
-        with atomic(Path(self._get_oracle_fname())) as path:
-            path.write_text(json.dumps(self.get_state()))
+        _write(Path(self._get_oracle_fname()), self.get_state())
 
     def _save_trial(self, trial):
-        with atomic(Path(self._get_trial_dir(trial.trial_id)) / "trial.json") as path:
-            trial.save(str(path))
+        _write(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
+
+    def reload(self):
+        folder = Path(self._project_dir)
+        for path in (folder / "oracle.json", *folder.glob("trial_*/trial.json")):
+            _check(path)
+        super().reload()
 
     def start(self):
         """Takes up the trials that a kill has left, and starts the clock."""
@@ -165,7 +192,7 @@ class Search(keras_tuner.Tuner):
         fit: more arguments of `keras_ae.fit`.
 
     Raises:
-        InputError: "grid" is to search a range, or "hyperband" too few choices.
+        InputError: "grid" is to search a range, or "hyperband" too few choices; what the folder keeps is damaged.
     """
 
     def __init__(

@@ -2,11 +2,18 @@
 
 import keras
 import numpy as np
+import pytest
 from PIL import Image
 
 import keras_ae
 
 CLASSES = ["a", "b", "c"]
+ONCE = keras.backend.backend() == "torch"  # the backend that starts fastest
+
+
+def once(why: str):
+    """Runs a test on one backend only."""
+    return pytest.mark.skipif(not ONCE, reason=f"on torch only: {why}")
 
 
 def small_vae(image_shape=(8, 8, 3), latent_dim=4, conditioning="decoder", **kwargs) -> keras_ae.VAE:

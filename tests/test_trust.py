@@ -12,9 +12,9 @@ import pytest
 import keras_ae
 from keras_ae import InputError
 from keras_ae.trust import CONFIG, METADATA, WEIGHTS
-from tests.helpers import small_vae
+from tests.helpers import once, small_vae
 
-once = pytest.mark.skipif(keras.backend.backend() != "torch", reason="once: a refused file is not built on any backend")
+REFUSED = once("a refused file is not built on any backend")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ CONFIGS = {
 }
 
 
-@once
+@REFUSED
 @pytest.mark.parametrize("name", CONFIGS)
 def test_hostile_configs_are_refused(members, tmp_path, name):
     canary = tmp_path / "canary"
@@ -172,7 +172,7 @@ HDF5 = {
 }
 
 
-@once
+@REFUSED
 @pytest.mark.parametrize("name", HDF5)
 def test_hostile_weights_are_refused(members, tmp_path, name):
     path = write(tmp_path / "evil.keras", _weights(members, tmp_path, HDF5[name]))
@@ -180,7 +180,7 @@ def test_hostile_weights_are_refused(members, tmp_path, name):
         keras_ae.load_model(path)
 
 
-@once
+@REFUSED
 def test_hostile_archives_are_refused(members, tmp_path):
     evil = tmp_path / "evil.keras"
     for extra in ("../canary", "/canary", "assets/canary", "model.weights.npz"):

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import keras_ae
+from tests.helpers import once
 
 BACKEND = keras.backend.backend()
 ROOT = Path(__file__).parent.parent
@@ -51,6 +52,7 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
+@once("test_tuning.py searches on each backend")
 def test_a_search_ends_with_table_plots_and_the_best_model(tmp_path, images):
     folder = tmp_path / "tune"
     command = f"{SMALL} --latent-dims 2,3"
@@ -70,7 +72,7 @@ def test_a_search_ends_with_table_plots_and_the_best_model(tmp_path, images):
     assert "was begun with --latent-dims 2,3, now it is 2,4; give the same flags to go on" in err
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="once: processes and their messages are the same everywhere")
+@once("processes and their messages are the same everywhere")
 def test_a_chief_and_two_workers_stopped_and_gone_on(tmp_path, images):
     folder = tmp_path / "tune"
     command = f"{SMALL} --model conv_ae --code-channels 2 --code-sizes 1,2,3,9 --workers 2"
@@ -105,7 +107,7 @@ def test_a_chief_and_two_workers_stopped_and_gone_on(tmp_path, images):
         ("--search annealing --limit 20", "known are grid, random, bayesian, hyperband"),
     ],
 )
-@pytest.mark.skipif(BACKEND != "torch", reason="once: flags")
+@once("flags")
 def test_a_mistake_is_one_line(tmp_path, flags, message):
     err = finished(tune(tmp_path / "tune", flags), code=2)
     assert message in err

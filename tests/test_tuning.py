@@ -3,9 +3,7 @@ import pytest
 
 import keras_ae
 from keras_ae import InputError, tuning
-from tests.helpers import small_vae
-
-BACKEND = keras.backend.backend()
+from tests.helpers import ONCE, once, small_vae
 
 
 def build(epochs, latent_dim=4, learning_rate=1e-2):
@@ -71,7 +69,7 @@ def test_a_search_that_was_killed_goes_on(dataset, tmp_path, monkeypatch):
     assert [trial.score for trial in whole.trials()] == [trial.score for trial in found.trials()]
 
 
-@pytest.mark.parametrize("method", ["random", "bayesian", "hyperband"])
+@pytest.mark.parametrize("method", ["random", "bayesian", "hyperband"] if ONCE else ["bayesian"])
 def test_other_searches_draw_from_ranges(dataset, tmp_path, method):
     found = search(dataset, tmp_path, {"latent_dim": (2, 5), "learning_rate": (1e-3, 1e-2)}, method=method, trials=2)
     assert len(found.trials()) == 2
@@ -81,7 +79,7 @@ def test_other_searches_draw_from_ranges(dataset, tmp_path, method):
         assert 1e-3 <= tuning.tuned(trial)["learning_rate"] <= 1e-2
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="once: which trials are chosen")
+@once("which trials are chosen")
 def test_hyperband_trains_the_best_of_the_short_trials_longer(dataset, tmp_path):
     made = tuning.Search(build, {"latent_dim": [2, 3, 4, 5, 6]}, dataset, tmp_path, epochs=3, method="hyperband")
     made.kept.tell = lambda line: None

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import keras_ae
-from keras_ae import InputError, callbacks, data
-from tests.helpers import small_vae, train_vae, variables
+from keras_ae import InputError, callbacks, data, tuning
+from tests.helpers import once, small_vae, train_vae, variables
 
 REFUSED = "refused"
 TRAIN = Path(__file__).parent.parent.parent / "train"
@@ -68,6 +68,31 @@ def cache(folder, dataset):
     def damage_one(random):
         shutil.rmtree(entry)
         files[0].parent.mkdir(parents=True)
+        for file, content in whole.items():
+            file.write_bytes(content)
+        file = files[random.integers(len(files))]
+        file.write_bytes(_damaged(whole[file], random))
+
+    return damage_one, read
+
+
+def search(folder, dataset):
+    def build(epochs, latent_dim):
+        vae = small_vae(latent_dim=latent_dim, conditioning="none")
+        vae.compile("adam")
+        return vae
+
+    def read():
+        found = tuning.Search(build, {"latent_dim": [2, 3]}, dataset, folder, epochs=1, fit={"batch_size": 32})
+        found.kept.tell = lambda line: None
+        found.search()
+        return [[trial.get_state() for trial in found.trials()], found.best().score]
+
+    read()
+    files = [folder / "trials/oracle.json", *folder.glob("trials/trial_*/trial.json")]
+    whole = {file: file.read_bytes() for file in files}
+
+    def damage_one(random):
         for file, content in whole.items():
             file.write_bytes(content)
         file = files[random.integers(len(files))]
@@ -139,7 +164,7 @@ def damage(make, folder, dataset, cases, random) -> dict[str, int]:
     return counts
 
 
-FILES = [model_file, checkpoint, config, cache, png, jpeg]
+FILES = [model_file, checkpoint, config, cache, search, png, jpeg]
 
 
 @pytest.fixture
@@ -147,7 +172,7 @@ def scripts(monkeypatch):
     monkeypatch.syspath_prepend(TRAIN)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="once: what reads the files is the same everywhere")
+@once("what reads the files is the same everywhere")
 @pytest.mark.parametrize("make", FILES)
 def test_damaged_files(scripts, tmp_path, dataset, random, make):
     counts = damage(make, tmp_path, dataset, 25, random)

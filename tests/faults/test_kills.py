@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.helpers import same_run
+from tests.helpers import once, same_run
 
 BACKEND = keras.backend.backend()
 ROOT = Path(__file__).parent.parent.parent
@@ -108,7 +108,7 @@ def survive(folder: Path, script: str, kills: int, random) -> dict:
     return figures
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="once: test_callbacks.py stops and resumes on each backend")
+@once("test_callbacks.py stops and resumes on each backend")
 def test_a_killed_run_ends_as_one_that_was_not(tmp_path, random):
     figures = survive(tmp_path, "vae", 2, random)
     assert figures["inside_a_write"] >= 1
