@@ -94,6 +94,7 @@ def test_hyperband_trains_the_best_of_the_short_trials_longer(dataset, tmp_path)
         tuning.Search(build, {"latent_dim": [2, 3, 4]}, dataset, tmp_path / "few", epochs=10, method="hyperband")
 
 
+@once("test_disk.py fills a disk on each backend")
 def test_a_full_disk_fails_no_trial(dataset, tmp_path, monkeypatch):
     def full(self):
         raise OSError(28, "No space left on device")

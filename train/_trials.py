@@ -115,6 +115,8 @@ def _shown(name: str, value) -> str:
 
 def _draw(args, rows: list[dict], first: str) -> None:
     """The objective against what is tuned first; of a VAE also the reconstruction against the KL."""
+    import numpy as np
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     objective, unit = ("ELBO", " (nats per image)") if args.model == "vae" else ("MSE", "")
@@ -124,14 +126,15 @@ def _draw(args, rows: list[dict], first: str) -> None:
     for name, (x, y) in pictures.items():
         figure = Figure(figsize=(5.5, 4), layout="constrained")
         axes = figure.subplots()
-        axes.plot([row[x] for row in rows], [row[y] for row in rows], "o")
         if x == first:
-            axes.set_xscale("log", base=2)
+            axes.plot([row[x] for row in rows], [row[y] for row in rows], "o")
+            if min(row[x] for row in rows) > 0:
+                axes.set_xscale("log", base=2)
             axes.set_xticks([row[x] for row in rows], [f"{row[x]:g}" for row in rows])
         else:
-            for row in rows:
-                axes.annotate(f"{row[first]:g}", (row[x], row[y]), xytext=(5, 5), textcoords="offset points")
-            axes.set_title(f"beside each point its {first}")
+            for share, row in zip(np.linspace(0, 0.95, len(rows)), rows, strict=True):
+                axes.plot(row[x], row[y], "o", color=colormaps["viridis"](share), label=f"{row[first]:g}")
+            axes.legend(title=first)
         axes.set(xlabel=x + unit * (x != first), ylabel=f"{y}{unit}")
         axes.grid(alpha=0.3)
         figure.savefig(args.run_dir / name, dpi=110)
