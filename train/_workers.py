@@ -31,7 +31,8 @@ def run(count: int, run_dir: Path) -> None:
         port = free.getsockname()[1]
     here = {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": str(port), "no_grpc_proxy": "127.0.0.1"}
     environment = {**os.environ, **here}
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first is ignored in a process begun in the background
+        signal.signal(number, _stop)
     with contextlib.ExitStack() as logs:
         chief = _start("chief", environment)
         workers = [

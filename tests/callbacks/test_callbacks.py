@@ -11,7 +11,7 @@ from PIL import Image
 
 import keras_ae
 from keras_ae import InputError, callbacks, conv_autoencoder, get_task
-from tests.helpers import ONCE, batch, same_run, small_vae, train_vae, variables
+from tests.helpers import ONCE, batch, once, same_run, small_vae, train_vae, variables
 
 
 class SignalAt(keras.callbacks.Callback):
@@ -59,6 +59,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path, dataset, train, st
     assert about["validation"]["loss"] == float(best["val_loss"])
 
 
+@once("counted by the callback alone")
 @pytest.mark.parametrize(
     ("every", "written"),
     [({"checkpoint_steps": 3}, [3, 6]), ({}, []), ({"checkpoint_seconds": 1}, [1, 2, 3, 4, 5, 6, 7])],
@@ -72,6 +73,7 @@ def test_checkpoints_by_step_and_by_time(tmp_path, dataset, monkeypatch, every, 
     assert batches == [*written, 0] * 3
 
 
+@once("compared before anything is trained")
 def test_a_run_goes_on_with_the_same_batches_only(tmp_path, dataset):
     train_vae(dataset, tmp_path)
     vae = small_vae()

@@ -85,6 +85,7 @@ def test_what_cannot_be_saved_stops_the_training_and_the_last_checkpoint_is_inta
     same_run(tmp_path / "whole", folder)
 
 
+@once("the clock is everywhere the same")
 def test_a_write_is_tried_again(tmp_path, dataset, monkeypatch):
     """There is room again after the second pause."""
     folder, pauses = tmp_path / "run", []
