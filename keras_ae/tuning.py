@@ -136,12 +136,10 @@ class _Kept:
         self.started, self.ended_before = time.time(), len(self.end_order)
 
 
-class Grid(_Kept, keras_tuner.Oracle):
+class _Combinations(keras_tuner.Oracle):
     """All combinations, in their order. KerasTuner's own forgets where it was when it is stopped."""
 
     def populate_space(self, trial_id):
-        if time.time() > self.deadline:
-            return {"status": TrialStatus.STOPPED, "values": None}
         tried = [tuned(trial) for trial in self.trials.values()]
         space = self.get_space().space
         for values in itertools.product(*(choice.values for choice in space)):
@@ -149,6 +147,10 @@ class Grid(_Kept, keras_tuner.Oracle):
             if values not in tried:
                 return {"status": TrialStatus.RUNNING, "values": values}
         return {"status": TrialStatus.STOPPED, "values": None}
+
+
+class Grid(_Kept, _Combinations):
+    """All combinations, in their order."""
 
 
 class Random(_Kept, keras_tuner.oracles.RandomSearchOracle):

@@ -1,7 +1,6 @@
 """Flipped bits and cut ends, in every file that the program reads: refused in one line, or read as it was written."""
 
 import importlib
-import shutil
 import warnings
 from pathlib import Path
 
@@ -62,18 +61,7 @@ def cache(folder, dataset):
         return [shapes.class_names, *(np.array(array) for array in shapes.train.arrays.values())]
 
     read()
-    files = sorted(entry.glob("*/*"))
-    whole = {file: file.read_bytes() for file in files}
-
-    def damage_one(random):
-        shutil.rmtree(entry)
-        files[0].parent.mkdir(parents=True)
-        for file, content in whole.items():
-            file.write_bytes(content)
-        file = files[random.integers(len(files))]
-        file.write_bytes(_damaged(whole[file], random))
-
-    return damage_one, read
+    return _one_of(sorted(entry.glob("*/*"))), read
 
 
 def search(folder, dataset):
@@ -89,16 +77,7 @@ def search(folder, dataset):
         return [[trial.get_state() for trial in found.trials()], found.best().score]
 
     read()
-    files = [folder / "trials/oracle.json", *folder.glob("trials/trial_*/trial.json")]
-    whole = {file: file.read_bytes() for file in files}
-
-    def damage_one(random):
-        for file, content in whole.items():
-            file.write_bytes(content)
-        file = files[random.integers(len(files))]
-        file.write_bytes(_damaged(whole[file], random))
-
-    return damage_one, read
+    return _one_of([folder / "trials/oracle.json", *folder.glob("trials/trial_*/trial.json")]), read
 
 
 def png(folder, dataset):
@@ -124,6 +103,19 @@ def _image(folder, name):
         return [images.test.batch(slice(None))["image"]]
 
     return folder / "images" / name, read
+
+
+def _one_of(files: list[Path]):
+    """Damages one of the files, after all of them are as they were."""
+    whole = {file: file.read_bytes() for file in files}
+
+    def damage_one(random):
+        for file, content in whole.items():
+            file.write_bytes(content)
+        file = files[random.integers(len(files))]
+        file.write_bytes(_damaged(whole[file], random))
+
+    return damage_one
 
 
 def _damaged(content: bytes, random) -> bytes:
