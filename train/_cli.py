@@ -159,8 +159,7 @@ def set_environment(parser: Parser, backend: str) -> None:
         settings["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     for name, value in settings.items():
         os.environ.setdefault(name, value)
-    if backend == "tensorflow":
-        _import_quietly(backend)
+    _import_keras(backend)
     warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
     warnings.simplefilter("ignore", DeprecationWarning)
     warnings.filterwarnings("ignore", message="`shuffle=True` was passed")  # fit says so of every shuffled stream
@@ -182,14 +181,20 @@ def restart_with_allocator() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _import_quietly(module: str) -> None:
-    """TensorFlow's C++ notes that there is no GPU before it reads its log level."""
+def _import_keras(backend: str) -> None:
+    """Without what Keras imports wherever it is installed and the scripts do not use (two to three seconds,
+    docs/performance.md), and without TensorFlow's notes that there is no GPU, from before it reads its log level."""
+    hidden = {"tensorflow", "jax", "torch", "sklearn", "pandas", "matplotlib.pyplot"} - {backend} - sys.modules.keys()
+    sys.modules.update(dict.fromkeys(hidden))  # None: the import of such a module fails
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    if backend == "tensorflow":
+        os.dup2(nowhere, 2)
     try:
-        importlib.import_module(module)
+        importlib.import_module("keras")
     finally:
         os.dup2(stderr, 2)
+        for name in hidden:
+            del sys.modules[name]
 
 
 def forget_tensorflow(backend: str) -> None:
