@@ -1,6 +1,7 @@
 """The one place where backends differ: a file for each, with the same functions.
 
     feed(batches)                  batches of arrays -> what `fit` reads fastest
+    on_device(images, ...)         what makes batches from a GPU's memory; `None` where images stay in the host's
     train_step(model, ...)         gradients of `model.loss_terms`, guarded against non-finite numbers
     test_step(model, ...)          the same terms without gradients
     has_bfloat16()                 whether the device computes faster in bfloat16 than in float32
@@ -20,6 +21,7 @@ import keras
 _backend = importlib.import_module(f"keras_ae.backends.{keras.backend.backend()}")
 
 feed = _backend.feed
+on_device = _backend.on_device
 has_bfloat16 = _backend.has_bfloat16
 tune_gpu = _backend.tune_gpu
 train_step = _backend.train_step

@@ -11,6 +11,26 @@ def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
     return batches
 
 
+def on_device(images, labels, rows):
+    memory = jax.devices()[0].memory_stats()  # None on a CPU
+    if not memory or images[0].nbytes * len(rows) > (memory["bytes_limit"] - memory["bytes_in_use"]) / 4:
+        return None
+    return resident(images[rows], labels[rows])
+
+
+def resident(images, labels):
+    """Function of rows and of which of them are mirrored -> a batch, made where the arrays are."""
+    held = jax.device_put((images, labels))
+
+    @jax.jit
+    def batch(images, labels, rows, mirrored):
+        image = images[rows].astype("float32") * (1 / 255)
+        image = jnp.where(mirrored[:, None, None, None], image[:, :, ::-1], image)
+        return {"image": image, "label": labels[rows]}
+
+    return lambda rows, mirrored: batch(*held, rows, mirrored)
+
+
 def tune_gpu() -> None:
     """Nothing: TensorFloat-32 and autotuned convolutions are this backend's defaults."""
 

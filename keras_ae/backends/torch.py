@@ -11,6 +11,24 @@ def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
     return batches
 
 
+def on_device(images, labels, rows):
+    if not torch.cuda.is_available() or images[0].nbytes * len(rows) > torch.cuda.mem_get_info()[0] / 4:
+        return None
+    return resident(images[rows], labels[rows], "cuda")
+
+
+def resident(images, labels, device="cpu"):
+    """Function of rows and of which of them are mirrored -> a batch, made where the arrays are."""
+    images, labels = (torch.tensor(array, device=device) for array in (images, labels))
+
+    def batch(rows, mirrored):
+        rows, mirrored = (torch.tensor(array, device=device) for array in (rows, mirrored))
+        image = images[rows].to(torch.float32) * (1 / 255)
+        return {"image": torch.where(mirrored[:, None, None, None], image.flip(2), image), "label": labels[rows]}
+
+    return batch
+
+
 def tune_gpu() -> None:
     torch.set_float32_matmul_precision("high")  # TensorFloat-32; convolutions have it anyway
     torch.backends.cudnn.benchmark = True

@@ -61,6 +61,9 @@ class Stream(keras.utils.PyDataset):
         self._drawn = (None, None, None)
         self._thread = ThreadPoolExecutor(1)
         self._ahead = (None, None)
+        self._on_device = None
+        if task is None:  # what a task does to images is done in NumPy
+            self._on_device = backends.on_device(split.arrays["images"], split.arrays["labels"], split.indices)
 
     @property
     def num_batches(self) -> None:
@@ -78,6 +81,8 @@ class Stream(keras.utils.PyDataset):
         epoch, step = divmod(self.first + index, self.steps)
         order, mirrored = self._draw(epoch)
         places = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
+        if self._on_device is not None:
+            return self._on_device(places, mirrored[places] & self.flip)
         batch = self.split.batch(places, masks=self.task is not None and self.task.masks)
         if self.flip:
             chosen = mirrored[places]

@@ -1,8 +1,11 @@
+import importlib
+import itertools
 import json
 import os
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +13,7 @@ from PIL import Image
 from keras_ae import InputError, data
 from keras_ae.data.catalog import VALIDATION_FRACTION
 from keras_ae.data.shapes import CLASS_NAMES, FACTORS, draw
+from tests.helpers import small_vae
 
 
 @pytest.fixture
@@ -235,6 +239,32 @@ def test_flip_mirrors_about_half_of_the_images_anew_each_epoch(tmp_path):
         assert 60 < same.sum() < 130
         chosen.append(same)
     assert not np.array_equal(*chosen)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tf.data makes batches on the host")
+def test_batches_made_where_a_gpu_keeps_the_images_are_the_same(tmp_path, monkeypatch):
+    """Here on a CPU, by the same code."""
+    split = load("shapes", tmp_path, limit=100, image_size=(8, 8)).train
+    backend = importlib.import_module(f"keras_ae.backends.{keras.backend.backend()}")
+
+    def on_device(images, labels, rows):
+        return backend.resident(images[rows], labels[rows])
+
+    for flip in (False, True):
+        host = data.training_batches(split, 16, seed=1, flip=flip)
+        with monkeypatch.context() as patch:
+            patch.setattr("keras_ae.backends.on_device", on_device)
+            device = data.training_batches(split, 16, seed=1, flip=flip)
+        for expected, batch in itertools.islice(zip(host, device, strict=True), 8):  # into the second epoch
+            assert not isinstance(batch["image"], np.ndarray)
+            for name in expected:
+                np.testing.assert_array_equal(np.array(batch[name]), expected[name])
+    losses = []
+    for batches in (host, device):
+        vae = small_vae(conditioning="none")
+        vae.compile("adam")
+        losses.append(vae.fit(batches, steps_per_epoch=4, verbose=0).history["loss"])
+    assert losses[0] == losses[1]
 
 
 def test_evaluation_batches_are_all_images_in_order_more_than_once(tmp_path):
