@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from keras_ae import callbacks
+from keras_ae.data.shapes import CLASS_NAMES
 from tests.helpers import ONCE, folder_with_masks, once
 
 TRAIN = Path(__file__).parent.parent / "train"
@@ -101,9 +102,12 @@ def test_train_sample_evaluate(script, tmp_path):
     assert {"elbo", "reconstruction", "kl", "mse", "psnr", "active_units"} <= results.keys()
     # A Gaussian of variance 1/2 that is exact codes a grey level of 256 in 8 + log2(pi) / 2 bits and more.
     assert 8.8 < results["bits_per_dimension"] < 9.2
-    code, table, _ = script("evaluate", "run/model.keras", "--backend", BACKEND, "--limit", "80")
+    code, table, _ = script("evaluate", "run/model.keras", "--backend", BACKEND, "--limit", "80", "--per-class")
     assert code == 0
     assert "80 test images of shapes" in table
+    losses = [float(line.split()[1]) for line in table.splitlines() if line.startswith("  loss")]
+    assert len(losses) == 1 + len(CLASS_NAMES)
+    assert min(losses[1:]) < losses[0] < max(losses[1:])
 
     code, _, err = smoke(script, "again", "--start-from", "run/model.keras", "--latent-dim", "3")
     assert code == 2

@@ -6,6 +6,7 @@ python train/evaluate.py saved_models/vae_shapes.keras
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
 import _cli
 
@@ -19,6 +20,7 @@ def main() -> None:
     _cli.add_data(parse, None)
     parse.add_argument("--split", choices=("train", "validation", "test"), default="test", help="which images")
     _cli.add_corruption(parse.add_argument, "instead of the one trained on; a VAE completes what it hides")
+    parse.add_argument("--per-class", action="store_true", help="the images of each class apart, too")
     parse.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parse.add_argument("--smoke", action="store_true", help="few images, to see that everything runs")
     args = parse.parse_args()
@@ -32,18 +34,24 @@ def main() -> None:
     dataset = file.load_dataset(args)
     split = file.split(dataset, args.split)
     if task:
-        results = measure_task(file, task, dataset, split)
+        measure = partial(measure_task, file, task, dataset)
     elif args.corruption:
         split = replace(split, indices=split.indices[: args.limit or COMPLETED])
-        results = measure_completions(file.model, args.corruption, dataset, split)
+        measure = partial(measure_completions, file.model, args.corruption, dataset)
     else:
-        results = measure_vae(file.model, split)
+        measure = partial(measure_vae, file.model)
+    results = measure(split)
+    if args.per_class:
+        results["classes"] = {name: measure(part) for name, part in by_class(dataset, split).items()}
     unit = "" if task or args.corruption else " (nats per image)"
     if args.json:
         about = {"file": str(args.file), "dataset": dataset.name, "split": args.split, "images": len(split)}
         print(json.dumps({**about, **results}))
     else:
+        classes = results.pop("classes", {})
         _cli.table(f"{args.file}: {len(split):,} {args.split} images of {dataset.name}{unit}", results)
+        for name, each in classes.items():
+            _cli.table(name, each)
 
 
 def measure_vae(vae, split) -> dict:
@@ -54,6 +62,13 @@ def measure_vae(vae, split) -> dict:
     if not isinstance(vae.likelihood, keras_ae.objectives.LIKELIHOODS["bernoulli"]):  # which is no density
         results["bits_per_dimension"] = 8 - results["elbo"] / (math.prod(vae.image_shape) * math.log(2))
     return results
+
+
+def by_class(dataset, split) -> dict:
+    """The part of the split in each class that has images there."""
+    labels = split.arrays["labels"][split.indices]
+    parts = {name: split.indices[labels == number] for number, name in enumerate(dataset.class_names)}
+    return {name: replace(split, indices=rows) for name, rows in parts.items() if len(rows)}
 
 
 def measure_task(file, task, dataset, split) -> dict:

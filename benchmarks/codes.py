@@ -1,0 +1,118 @@
+"""The error of autoencoders against the size of their code, beside principal components of as many values.
+
+python benchmarks/codes.py --dataset cifar10 --runs runs/codes --codes 4x4x4,4x4x8 -- --width 64 --flip --epochs 15
+
+Trains one for each code (height x width x features) by train/conv_ae.py and measures it on the test images and on the
+first training images. The components are fitted on the images that the autoencoders are trained on, unmirrored.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
+
+import _cli
+import _trained
+import numpy as np
+
+TRAINING = 2000  # images that the error on training images is measured on
+
+
+def code(text: str) -> tuple[int, int]:
+    """Size and features of "2x2x512"."""
+    height, width, features = map(int, text.split("x"))
+    if height != width:
+        raise ValueError
+    return height, features
+
+
+def pca_errors(split, others: dict, counts: list[int]) -> dict:
+    """The mean squared error of each of `others` for each count of principal components of `split` that are kept."""
+    from sklearn.decomposition import PCA
+
+    images = _flat(split)
+    solver = "full" if len(images) < images.shape[1] else "covariance_eigh"
+    pca = PCA(min(max(counts), len(images) - 1), svd_solver=solver, copy=False).fit(images)
+    errors = {}
+    for name, other in others.items():
+        centred = _flat(other) - pca.mean_
+        kept = np.square(centred @ pca.components_.T).mean(0, dtype="float64").cumsum()
+        whole = np.square(centred).sum(1, dtype="float64").mean()
+        errors[name] = {count: (whole - kept[count - 1]) / centred.shape[1] for count in counts if count <= len(kept)}
+    return errors
+
+
+def _flat(split) -> np.ndarray:
+    images = split.batch(slice(None))["image"]
+    return images.reshape(len(images), -1)
+
+
+def draw(rows: list[dict], title: str, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    for name, colour in (("test", "tab:blue"), ("train", "tab:cyan")):
+        axes.plot(
+            [row["values"] for row in rows], [row[name] for row in rows], "o", color=colour, label=f"keras_ae, {name}"
+        )
+    for row in rows:
+        axes.annotate(row["code"], (row["values"], row["test"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    pca = sorted((row["values"], row["pca"]) for row in rows if row["pca"])
+    axes.plot(*zip(*pca, strict=True), color="tab:orange", marker=".", label="principal components, test")
+    axes.set(xscale="log", yscale="log", xlabel="values of the code", ylabel="mean squared error", title=title)
+    ticks = sorted({row["values"] for row in rows})
+    axes.set_xticks(ticks, ticks)
+    axes.xaxis.minorticks_off()
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(path, dpi=100)
+
+
+def main() -> None:
+    parser = _trained.parser(__doc__.splitlines()[0], "cifar10")
+    parser.add_argument("--codes", required=True, help="such as 1x1x512,2x2x128")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a plot")
+    args = parser.parse_args()
+    try:
+        codes = {text: code(text) for text in args.codes.split(",")}
+    except ValueError:
+        parser.error(f"--codes {args.codes}: give square codes like 2x2x512, joined by commas")
+    _cli.set_environment(parser, args.backend)
+    from keras_ae import data
+
+    dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
+    first = replace(dataset.train, indices=dataset.train.indices[:TRAINING])
+    values = {text: size**2 * features for text, (size, features) in codes.items()}
+    pca = pca_errors(dataset.train, {"test": dataset.test, "train": first}, list(values.values()))
+    print(f"{dataset.name}: {len(dataset.train):,} training images, {len(dataset.test):,} test images\n")
+    print("| code | values | weights | minutes | MSE: train | test | PCA: train | test |")
+    print("| --- " * 8 + "|")
+    rows = []
+    for text, (size, features) in codes.items():
+        file, seconds = _trained.train("conv_ae.py", args, text, "--code-size", size, "--code-channels", features)
+        weights, errors = measured(file, {"test": dataset.test, "train": first})
+        row = {"code": text, "values": values[text], "pca": pca["test"].get(values[text]), **errors}
+        rows.append(row)
+        theirs = [pca[name].get(values[text]) for name in ("train", "test")]
+        cells = [text, values[text], f"{weights:,}", f"{seconds / 60:.0f}", f"{row['train']:.5f}"]
+        cells += [f"**{row['test']:.5f}**", *(f"{each:.5f}" if each else "" for each in theirs)]
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    if args.output:
+        draw(rows, f"{dataset.name}, {len(dataset.test):,} test images", args.output)
+
+
+def measured(file: Path, splits: dict) -> tuple[int, dict]:
+    """The number of weights of an autoencoder without labels, and its mean squared error on each split."""
+    from keras_ae import data, get_task, load_model
+
+    model, task = load_model(file), get_task("reconstruct")
+    model.compile(**task.measures(model))
+    return model.count_params(), {
+        name: _cli.measure(model, data.evaluation_batches(split, task=task))["mse"] for name, split in splits.items()
+    }
+
+
+if __name__ == "__main__":
+    _cli.run(main)

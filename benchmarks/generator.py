@@ -1,0 +1,129 @@
+"""Generators alone: images from random codes of an autoencoder beside samples of a VAE, and how far each is from real.
+
+python benchmarks/generator.py --dataset cifar10 --autoencoder runs/codes/4x4x8/model.keras \
+    --vae saved_models/vae_cifar10.keras --output generator.png
+
+The codes of the autoencoder are drawn from a Gaussian and from a mixture of ten Gaussians, fitted to those of the
+training images. The distance is Fréchet's (Dowson & Landau 1982) between Gaussians fitted to the features of a
+classifier that is trained here on the same training images: it compares within one run of this script, and is not the
+FID, whose features are those of another network. Every row has as many images as are held out (validation and test).
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
+
+import _cli
+import numpy as np
+
+COMPONENTS = 10
+FEATURES = 128
+SHOWN = 12
+
+
+def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of features (n, d)."""
+    covariances = [np.cov(features, rowvar=False) for features in (one, other)]
+    # The eigenvalues of C1 C2 are those of R C2 R with R the root of C1, which is symmetric.
+    values, vectors = np.linalg.eigh(covariances[0])
+    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariances[1] @ root), 0)).sum()
+    return float(np.square(one.mean(0) - other.mean(0)).sum() + sum(map(np.trace, covariances)) - 2 * shared)
+
+
+def classifier(dataset, epochs: int):
+    """A convolutional classifier; its layer "features" (batch, 128) is what images are compared by."""
+    import keras
+    from keras import layers
+
+    x = image = keras.Input(dataset.image_shape, name="image")
+    for filters in (32, 64, 128):
+        for strides in (1, 2):
+            x = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(x)
+            x = layers.Activation("relu")(layers.BatchNormalization()(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    features = layers.Dense(FEATURES, activation="relu", name="features")(layers.Dropout(0.2)(x))
+    model = keras.Model(image, layers.Dense(len(dataset.class_names))(features))
+    images, labels = everything(dataset.train)
+    steps = epochs * (len(images) // 128)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps)), loss, metrics=["accuracy"]
+    )
+    model.fit(images, labels, batch_size=128, epochs=epochs, verbose=0)
+    accuracy = model.evaluate(*everything(dataset.test), verbose=0, return_dict=True)["accuracy"]
+    return keras.Model(image, features), accuracy
+
+
+def everything(*splits) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of splits."""
+    batches = [split.batch(slice(None)) for split in splits]
+    return tuple(np.concatenate([batch[name] for batch in batches]) for name in ("image", "label"))
+
+
+def random_codes(codes: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """Codes (count, d) from distributions fitted to `codes` (n, d)."""
+    from sklearn.mixture import GaussianMixture
+
+    found = {}
+    for name, components in (("one Gaussian", 1), (f"{COMPONENTS} Gaussians", COMPONENTS)):
+        mixture = GaussianMixture(components, max_iter=50, random_state=0).fit(codes)
+        found[name] = np.random.default_rng(0).permutation(mixture.sample(count)[0]).astype("float32")
+    return found
+
+
+def generated(autoencoder, vae, dataset, held_out) -> dict[str, np.ndarray]:
+    """Images in [0, 1], a row of the table each."""
+    import keras_ae
+
+    images, labels = held_out
+    rows = {"held-out images": images}
+    encoded = autoencoder.get_layer("encoder").predict(everything(dataset.train)[0], batch_size=128, verbose=0)
+    decode = autoencoder.get_layer("decoder").predict
+    for name, codes in random_codes(encoded.reshape(len(encoded), -1), len(images)).items():
+        rows[f"autoencoder, {name}"] = decode(codes.reshape(-1, *encoded.shape[1:]), batch_size=128, verbose=0)
+    rows["autoencoder, reconstructions"] = keras_ae.restore_images(autoencoder, images)
+    conditional = vae.conditioning != "none"
+    rows["VAE, samples"] = vae.sample(len(images), labels=labels if conditional else None, seed=0)
+    rows["VAE, reconstructions"] = vae.reconstruct(images, labels=labels if conditional else None)
+    return {name: np.clip(row, 0, 1) for name, row in rows.items()}
+
+
+def main() -> None:
+    parser = _cli.Parser(description=__doc__.splitlines()[0])
+    _cli.add_backend(parser)
+    _cli.add_data(parser, "cifar10")
+    parser.add_argument("--autoencoder", type=Path, required=True, metavar="FILE", help="without labels")
+    parser.add_argument("--vae", type=Path, required=True, metavar="FILE", help="of the same data set")
+    parser.add_argument("--epochs", type=_cli.positive, default=8, help="of the classifier")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a picture")
+    args = parser.parse_args()
+    _cli.set_environment(parser, args.backend)
+    import keras
+
+    from keras_ae import data, images, load_model
+
+    dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
+    _cli.forget_tensorflow(args.backend)
+    rows = generated(
+        load_model(args.autoencoder), load_model(args.vae), dataset, everything(dataset.validation, dataset.test)
+    )
+    keras.utils.set_random_seed(0)
+    extractor, accuracy = classifier(dataset, args.epochs)
+
+    def features(images):
+        return extractor.predict(images, batch_size=128, verbose=0).astype("float64")
+
+    reference = features(everything(dataset.train)[0])
+    print(f"classifier: {accuracy:.1%} of the test images right; {len(next(iter(rows.values()))):,} images a row\n")
+    print("| images | Fréchet distance to the training images |\n| --- | --- |")
+    for name, row in rows.items():
+        print(f"| {name} | {frechet_distance(features(row), reference):.3g} |", flush=True)
+    if args.output:
+        shown = {name: row[:SHOWN] for name, row in rows.items()}
+        images.grid(np.stack(list(shown.values())), list(shown)).save(args.output)
+
+
+if __name__ == "__main__":
+    _cli.run(main)

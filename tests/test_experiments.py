@@ -1,0 +1,53 @@
+"""The arithmetic of the experiments in benchmarks/."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_ae import data
+from tests.helpers import once
+
+pytestmark = once("NumPy and scikit-learn alone")
+
+
+@pytest.fixture
+def experiment(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    return importlib.import_module
+
+
+def test_frechet_distance_of_shifted_and_scaled_features(experiment, random):
+    frechet_distance = experiment("generator").frechet_distance
+    features = random.normal(size=(500, 6)) @ random.normal(size=(6, 6))
+    shift = np.arange(6.0)
+    assert frechet_distance(features, features) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(features, features + shift) == pytest.approx(np.square(shift).sum())
+    centred = features - features.mean(0)
+    variance = np.cov(features, rowvar=False).trace()
+    assert frechet_distance(centred, 3 * centred) == pytest.approx(4 * variance)  # (3 - 1)^2 tr C
+
+
+def test_random_codes_have_the_mean_and_covariance_of_those_given(experiment, random):
+    codes = np.concatenate([random.normal(-3, 1, (2000, 2)), random.normal(3, 0.5, (2000, 2))])
+    found = experiment("generator").random_codes(codes, 20_000)
+    for drawn in found.values():
+        np.testing.assert_allclose(drawn.mean(0), codes.mean(0), atol=0.15)
+        np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T), atol=0.4)
+    between = {name: (np.abs(drawn).max(1) < 1).mean() for name, drawn in found.items()}
+    assert between["10 Gaussians"] < 0.02 < between["one Gaussian"]  # where there are no codes
+
+
+@pytest.mark.parametrize("count", [40, 300], ids=["fewer images than pixels", "more"])
+def test_pca_errors_are_those_of_the_singular_vectors(experiment, random, count):
+    pixels = random.integers(0, 256, (count + 20, 6, 6, 3), dtype="uint8")
+    arrays = {"images": pixels, "labels": np.zeros(count + 20, "int32")}
+    train, test = (data.Split(arrays, rows) for rows in (np.arange(count), np.arange(count, count + 20)))
+    found = experiment("codes").pca_errors(train, {"test": test}, [1, 7, 30])["test"]
+    x, y = (split.batch(slice(None))["image"].reshape(len(split), -1).astype("float64") for split in (train, test))
+    directions = np.linalg.svd(x - x.mean(0), full_matrices=False)[2]
+    for kept in (1, 7, 30):
+        basis = directions[:kept]
+        error = np.square((y - x.mean(0)) @ (np.eye(108) - basis.T @ basis)).mean()
+        assert found[kept] == pytest.approx(error, rel=1e-4)
