@@ -15,10 +15,10 @@ def on_device(images, labels, rows):
     memory = jax.devices()[0].memory_stats()  # None on a CPU
     if not memory or images[0].nbytes * len(rows) > (memory["bytes_limit"] - memory["bytes_in_use"]) / 4:
         return None
-    return resident(images[rows], labels[rows])
+    return _resident(images[rows], labels[rows])
 
 
-def resident(images, labels):
+def _resident(images, labels):
     """Function of rows and of which of them are mirrored -> a batch, made where the arrays are."""
     held = jax.device_put((images, labels))
 

@@ -14,10 +14,10 @@ def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
 def on_device(images, labels, rows):
     if not torch.cuda.is_available() or images[0].nbytes * len(rows) > torch.cuda.mem_get_info()[0] / 4:
         return None
-    return resident(images[rows], labels[rows], "cuda")
+    return _resident(images[rows], labels[rows], "cuda")
 
 
-def resident(images, labels, device="cpu"):
+def _resident(images, labels, device="cpu"):
     """Function of rows and of which of them are mirrored -> a batch, made where the arrays are."""
     images, labels = (torch.tensor(array, device=device) for array in (images, labels))
 

@@ -248,7 +248,7 @@ def test_batches_made_where_a_gpu_keeps_the_images_are_the_same(tmp_path, monkey
     backend = importlib.import_module(f"keras_ae.backends.{keras.backend.backend()}")
 
     def on_device(images, labels, rows):
-        return backend.resident(images[rows], labels[rows])
+        return backend._resident(images[rows], labels[rows])
 
     for flip in (False, True):
         host = data.training_batches(split, 16, seed=1, flip=flip)
