@@ -1,5 +1,8 @@
 """Models that the training scripts make, each in a run folder of its own: begun, gone on with, or found done."""
 
+import contextlib
+import json
+import signal
 import subprocess
 import sys
 import time
@@ -23,35 +26,41 @@ def parser(description: str, dataset: str) -> _cli.Parser:
 def train(script: str, args, name: str, *flags) -> tuple[Path, float]:
     """Trains with the flags of `args` and `flags` in `args.runs/name`, or goes on there, or finds it done.
 
-    Returns the model's file, and the seconds of training until now.
+    Returns the model's file, and the seconds that the script has run.
     """
-    folder = args.runs / name
-    model, clock = folder / "model.keras", args.runs / f"{name}.seconds"
+    folder, notes = args.runs / name, args.runs / f"{name}.json"
+    limit = ["--limit", args.limit] if args.limit else []
+    asked = [script, "--dataset", args.dataset, "--backend", args.backend, *limit, *args.flags, *flags]
+    asked = [str(flag) for flag in asked]
     args.runs.mkdir(parents=True, exist_ok=True)
-    seconds = float(clock.read_text()) if clock.exists() else 0.0
-    if model.exists():
-        return model, seconds
-    if folder.exists():
-        command = ["--resume", folder, *_places(args)]
-    else:
-        command = ["--dataset", args.dataset, "--backend", args.backend, "--run-dir", folder, *_places(args)]
-        command += [*(["--limit", args.limit] if args.limit else []), *args.flags, *flags]
-    print(f"{script} {name}", file=sys.stderr, flush=True)
-    started = time.time()
-    try:
-        code = subprocess.run([sys.executable, SCRIPTS / script, *map(str, command)], stdout=sys.stderr).returncode
-    finally:
-        seconds += time.time() - started
-        clock.write_text(str(seconds))
-    if code:
-        sys.exit(code)  # the script has said why
-    return model, seconds
+    note = json.loads(notes.read_text()) if notes.exists() else {"asked": asked, "seconds": 0.0}
+    if note["asked"] != asked:
+        sys.exit(f"{folder} was begun by {' '.join(note['asked'])}; ask for the same, or take another --runs")
+    model = folder / "model.keras"
+    if not model.exists():
+        begin = ["--resume", folder] if folder.exists() else [*asked[1:], "--run-dir", folder]
+        print(f"{script} {name}", file=sys.stderr, flush=True)
+        _run([script, *begin, *_places(args)], note, notes)
+    return model, note["seconds"]
 
 
 def _places(args) -> list:
-    return [
-        text
-        for name in ("data_dir", "cache_dir")
-        if getattr(args, name)
-        for text in (f"--{name.replace('_', '-')}", getattr(args, name))
-    ]
+    places = {"--data-dir": args.data_dir, "--cache-dir": args.cache_dir}
+    return [text for flag, place in places.items() if place for text in (flag, place)]
+
+
+def _run(command: list, note: dict, notes: Path) -> None:
+    """Runs the script to its end, and keeps the time; stops with it."""
+    process = subprocess.Popen([sys.executable, SCRIPTS / command[0], *map(str, command[1:])], stdout=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to both, and the script saves first
+    before, started, code = note["seconds"], time.time(), None
+    while code is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(timeout=30)
+        note["seconds"] = before + time.time() - started
+        notes.write_text(json.dumps(note))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if code:
+        sys.exit(code)  # the script has said why

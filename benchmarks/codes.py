@@ -33,7 +33,7 @@ def pca_errors(split, others: dict, counts: list[int]) -> dict:
 
     images = _flat(split)
     solver = "full" if len(images) < images.shape[1] else "covariance_eigh"
-    pca = PCA(min(max(counts), len(images) - 1), svd_solver=solver, copy=False).fit(images)
+    pca = PCA(min(max(counts), len(images) - 1, images.shape[1]), svd_solver=solver, copy=False).fit(images)
     errors = {}
     for name, other in others.items():
         centred = _flat(other) - pca.mean_
@@ -79,6 +79,10 @@ def main() -> None:
         codes = {text: code(text) for text in args.codes.split(",")}
     except ValueError:
         parser.error(f"--codes {args.codes}: give square codes like 2x2x512, joined by commas")
+    if taken := {"--task", "--conditioning", "--image-size"}.intersection(args.flags):
+        parser.error(
+            f"{', '.join(taken)} is not for this experiment: it reconstructs images as they are, without labels"
+        )
     _cli.set_environment(parser, args.backend)
     from keras_ae import data
 

@@ -17,7 +17,7 @@ import _trained
 # script -> the conditionings, and what is compared
 COMPARED = {
     "conv_ae.py": (("none", "decoder", "both"), {"mse": "MSE", "psnr": "PSNR"}),
-    "vae.py": (("none", "decoder", "both"), {"loss": "SSE + KL", "reconstruction": "SSE", "kl": "KL"}),
+    "vae.py": (("none", "decoder", "both"), {"loss": "loss", "reconstruction": "reconstruction", "kl": "KL"}),
 }
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=_cli.positive, default=3, help="runs of each")
     args = parser.parse_args()
     _cli.set_environment(parser, args.backend)
-    from keras_ae import read_metadata
+    from keras_ae import InputError, read_metadata
 
     conditionings, measures = COMPARED[args.script]
     print("| labels for | " + " | ".join(measures.values()) + " | minutes a run |")
@@ -38,7 +38,10 @@ def main() -> None:
             name = f"{args.script.removesuffix('.py')}-{conditioning}-{seed}"
             flags = ("--conditioning", conditioning, "--seed", seed)
             file, seconds = _trained.train(args.script, args, name, *flags)
-            found.append(read_metadata(file)["test"])
+            metadata = read_metadata(file)
+            if not metadata["class_names"]:
+                raise InputError(f"{args.dataset} has no classes; take a data set with labels")
+            found.append(metadata["test"])
             minutes.append(seconds / 60)
         cells = [spread([each[name] for each in found]) for name in measures]
         print(f"| {conditioning} | " + " | ".join(cells) + f" | {mean(minutes):.1f} |", flush=True)

@@ -4,9 +4,10 @@ python benchmarks/generator.py --dataset cifar10 --autoencoder runs/codes/4x4x8/
     --vae saved_models/vae_cifar10.keras --output generator.png
 
 The codes of the autoencoder are drawn from a Gaussian and from a mixture of ten Gaussians, fitted to those of the
-training images. The distance is Fréchet's (Dowson & Landau 1982) between Gaussians fitted to the features of a
-classifier that is trained here on the same training images: it compares within one run of this script, and is not the
-FID, whose features are those of another network. Every row has as many images as are held out (validation and test).
+training images; the time grows with the square of the code's values. The distance is Fréchet's (Dowson & Landau 1982)
+between Gaussians fitted to the features of a classifier that is trained here on the same training images: it compares
+within one run of this script, and is not the FID, whose features are those of another network. Every row has as many
+images as are held out (validation and test).
 """
 
 import sys
@@ -46,7 +47,7 @@ def classifier(dataset, epochs: int):
     features = layers.Dense(FEATURES, activation="relu", name="features")(layers.Dropout(0.2)(x))
     model = keras.Model(image, layers.Dense(len(dataset.class_names))(features))
     images, labels = everything(dataset.train)
-    steps = epochs * (len(images) // 128)
+    steps = epochs * -(-len(images) // 128)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps)), loss, metrics=["accuracy"]
@@ -56,10 +57,10 @@ def classifier(dataset, epochs: int):
     return keras.Model(image, features), accuracy
 
 
-def everything(*splits) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of splits."""
-    batches = [split.batch(slice(None)) for split in splits]
-    return tuple(np.concatenate([batch[name] for batch in batches]) for name in ("image", "label"))
+def everything(split) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a split."""
+    batch = split.batch(slice(None))
+    return batch["image"], batch["label"]
 
 
 def random_codes(codes: np.ndarray, count: int) -> dict[str, np.ndarray]:
@@ -68,26 +69,27 @@ def random_codes(codes: np.ndarray, count: int) -> dict[str, np.ndarray]:
 
     found = {}
     for name, components in (("one Gaussian", 1), (f"{COMPONENTS} Gaussians", COMPONENTS)):
-        mixture = GaussianMixture(components, max_iter=50, random_state=0).fit(codes)
+        mixture = GaussianMixture(components, max_iter=50, random_state=0).fit(codes.astype("float64"))
         found[name] = np.random.default_rng(0).permutation(mixture.sample(count)[0]).astype("float32")
     return found
 
 
-def generated(autoencoder, vae, dataset, held_out) -> dict[str, np.ndarray]:
-    """Images in [0, 1], a row of the table each."""
+def generated(autoencoder, vae, dataset):
+    """Names and images in [0, 1], a row of the table each."""
     import keras_ae
 
-    images, labels = held_out
-    rows = {"held-out images": images}
+    held_out = [everything(split) for split in (dataset.validation, dataset.test)]
+    images, labels = (np.concatenate(parts) for parts in zip(*held_out, strict=True))
+    yield "held-out images", images
     encoded = autoencoder.get_layer("encoder").predict(everything(dataset.train)[0], batch_size=128, verbose=0)
     decode = autoencoder.get_layer("decoder").predict
     for name, codes in random_codes(encoded.reshape(len(encoded), -1), len(images)).items():
-        rows[f"autoencoder, {name}"] = decode(codes.reshape(-1, *encoded.shape[1:]), batch_size=128, verbose=0)
-    rows["autoencoder, reconstructions"] = keras_ae.restore_images(autoencoder, images)
-    conditional = vae.conditioning != "none"
-    rows["VAE, samples"] = vae.sample(len(images), labels=labels if conditional else None, seed=0)
-    rows["VAE, reconstructions"] = vae.reconstruct(images, labels=labels if conditional else None)
-    return {name: np.clip(row, 0, 1) for name, row in rows.items()}
+        decoded = decode(codes.reshape(-1, *encoded.shape[1:]), batch_size=128, verbose=0)
+        yield f"autoencoder, {name}", np.clip(decoded, 0, 1)
+    yield "autoencoder, reconstructions", keras_ae.restore_images(autoencoder, images)
+    labels = labels if vae.conditioning != "none" else None
+    yield "VAE, samples", vae.sample(len(images), labels=labels, seed=0)
+    yield "VAE, reconstructions", vae.reconstruct(images, labels=labels)
 
 
 def main() -> None:
@@ -102,13 +104,13 @@ def main() -> None:
     _cli.set_environment(parser, args.backend)
     import keras
 
-    from keras_ae import data, images, load_model
+    from keras_ae import InputError, data, images, load_model
 
     dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
     _cli.forget_tensorflow(args.backend)
-    rows = generated(
-        load_model(args.autoencoder), load_model(args.vae), dataset, everything(dataset.validation, dataset.test)
-    )
+    if not dataset.class_names:
+        raise InputError(f"{dataset.name} has no classes; take a data set with labels")
+    autoencoder, vae = load_model(args.autoencoder), load_model(args.vae)
     keras.utils.set_random_seed(0)
     extractor, accuracy = classifier(dataset, args.epochs)
 
@@ -116,12 +118,14 @@ def main() -> None:
         return extractor.predict(images, batch_size=128, verbose=0).astype("float64")
 
     reference = features(everything(dataset.train)[0])
-    print(f"classifier: {accuracy:.1%} of the test images right; {len(next(iter(rows.values()))):,} images a row\n")
+    count = len(dataset.validation) + len(dataset.test)
+    print(f"classifier: {accuracy:.1%} of the test images right; {count:,} images a row\n")
     print("| images | Fréchet distance to the training images |\n| --- | --- |")
-    for name, row in rows.items():
+    shown = {}
+    for name, row in generated(autoencoder, vae, dataset):
+        shown[name] = row[:SHOWN]
         print(f"| {name} | {frechet_distance(features(row), reference):.3g} |", flush=True)
     if args.output:
-        shown = {name: row[:SHOWN] for name, row in rows.items()}
         images.grid(np.stack(list(shown.values())), list(shown)).save(args.output)
 
 

@@ -34,7 +34,9 @@ def main() -> None:
     dataset = file.load_dataset(args)
     split = file.split(dataset, args.split)
     if task:
-        measure = partial(measure_task, file, task, dataset)
+        task.check(dataset)
+        file.model.compile(**task.measures(file.model, file.metadata["flags"]["loss"]))
+        measure = partial(measure_task, file.model, task)
     elif args.corruption:
         split = replace(split, indices=split.indices[: args.limit or COMPLETED])
         measure = partial(measure_completions, file.model, args.corruption, dataset)
@@ -42,7 +44,7 @@ def main() -> None:
         measure = partial(measure_vae, file.model)
     results = measure(split)
     if args.per_class:
-        results["classes"] = {name: measure(part) for name, part in by_class(dataset, split).items()}
+        results["classes"] = by_class(measure, dataset, split)
     unit = "" if task or args.corruption else " (nats per image)"
     if args.json:
         about = {"file": str(args.file), "dataset": dataset.name, "split": args.split, "images": len(split)}
@@ -64,20 +66,22 @@ def measure_vae(vae, split) -> dict:
     return results
 
 
-def by_class(dataset, split) -> dict:
-    """The part of the split in each class that has images there."""
+def by_class(measure, dataset, split) -> dict[str, dict]:
+    """The same of each class that has images in the split, and how many they are."""
+    from keras_ae import InputError
+
+    if not dataset.class_names:
+        raise InputError(f"{dataset.name} has no classes; leave out --per-class")
     labels = split.arrays["labels"][split.indices]
     parts = {name: split.indices[labels == number] for number, name in enumerate(dataset.class_names)}
-    return {name: replace(split, indices=rows) for name, rows in parts.items() if len(rows)}
+    parts = {name: replace(split, indices=rows) for name, rows in parts.items() if len(rows)}
+    return {name: {"images": len(part), **measure(part)} for name, part in parts.items()}
 
 
-def measure_task(file, task, dataset, split) -> dict:
+def measure_task(model, task, split) -> dict:
     """The task's own measures; beside the noisy images' where there is noise."""
     from keras_ae import data
 
-    task.check(dataset)
-    model = file.model
-    model.compile(**task.measures(model, file.metadata["flags"]["loss"]))
     results = _cli.measure(model, data.evaluation_batches(split, task=task))
     if task.name == "denoise":
         results["noisy_psnr"] = float(psnr_of(task, split))

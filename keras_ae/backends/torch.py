@@ -22,7 +22,7 @@ def _resident(images, labels, device="cpu"):
     images, labels = (torch.tensor(array, device=device) for array in (images, labels))
 
     def batch(rows, mirrored):
-        rows, mirrored = (torch.tensor(array, device=device) for array in (rows, mirrored))
+        rows, mirrored = (torch.tensor(array, device=images.device) for array in (rows, mirrored))
         image = images[rows].to(torch.float32) * (1 / 255)
         return {"image": torch.where(mirrored[:, None, None, None], image.flip(2), image), "label": labels[rows]}
 

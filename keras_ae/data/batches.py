@@ -62,7 +62,7 @@ class Stream(keras.utils.PyDataset):
         self._thread = ThreadPoolExecutor(1)
         self._ahead = (None, None)
         self._on_device = None
-        if task is None:  # what a task does to images is done in NumPy
+        if task is None:  # a task makes its examples in NumPy
             self._on_device = backends.on_device(split.arrays["images"], split.arrays["labels"], split.indices)
 
     @property
