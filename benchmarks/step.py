@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
 import _cli
 
 
-def variants(network) -> dict:
+def variants(network, stop) -> dict:
     """Name -> (model, batches, callbacks)."""
     import keras
     import numpy as np
@@ -46,7 +46,7 @@ def variants(network) -> dict:
     stream = data.batches.Stream(split, network.batch_size, 0, (0, 0), False)
     ready = stream[0]
     same = backends.feed(Same(split, network.batch_size, 0, (0, 0), False))
-    shown = [callbacks.Progress(), callbacks.StopOnSignal()]
+    shown = [callbacks.Progress(), stop]
     return {
         "fit": (model(), batches, shown),
         "no metrics": (model(WithoutMetrics), batches, shown),
@@ -54,6 +54,18 @@ def variants(network) -> dict:
         "no callbacks": (model(), batches, []),
         "SGD instead of Adam": (model(optimizer=keras.optimizers.SGD), batches, shown),
     }
+
+
+def measured(trained: dict, steps: int, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds a step of each variant in each round."""
+    found = {name: [] for name in trained}
+    for _ in range(rounds + 1):
+        for name, (model, batches, callbacks) in trained.items():
+            marks = []
+            tick = _contenders._ticks(lambda score, marks=marks: marks.append(time.perf_counter()), None)
+            model.fit(batches, steps_per_epoch=steps, verbose=0, callbacks=[tick, *callbacks])
+            found[name].append(1000 * (marks[1] - marks[0]) / steps)
+    return {name: times[1:] for name, times in found.items()}
 
 
 def main() -> None:
@@ -65,16 +77,10 @@ def main() -> None:
     if "GLIBC_TUNABLES" not in os.environ:  # as the scripts do
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"GLIBC_TUNABLES": _cli.ALLOCATOR})
     _contenders.prepare(args.backend)
-    found = {}
-    trained = variants(NETWORKS["reference"])
-    for number in range(args.rounds + 1):
-        for name, (model, batches, callbacks) in trained.items():
-            marks = []
-            tick = _contenders._ticks(lambda score, marks=marks: marks.append(time.perf_counter()), None)
-            with redirect_stdout(sys.stderr):
-                model.fit(batches, steps_per_epoch=args.steps, verbose=0, callbacks=[tick, *callbacks])
-            if number:
-                found.setdefault(name, []).append(1000 * (marks[1] - marks[0]) / args.steps)
+    from keras_ae.callbacks import StopOnSignal
+
+    with StopOnSignal() as stop, redirect_stdout(sys.stderr):
+        found = measured(variants(NETWORKS["reference"], stop), args.steps, args.rounds)
     print(f"{args.backend}, ms a step, medians of {args.rounds}\n\n| | ms (range) | saves |\n| --- | --- | --- |")
     for name, times in found.items():
         saved = median(whole - each for whole, each in zip(found["fit"], times, strict=True))
