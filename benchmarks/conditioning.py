@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
 import _cli
 import _trained
 
-# script -> the conditionings, and what is compared
+# script -> what is compared
 COMPARED = {
-    "conv_ae.py": (("none", "decoder", "both"), {"mse": "MSE", "psnr": "PSNR"}),
-    "vae.py": (("none", "decoder", "both"), {"loss": "loss", "reconstruction": "reconstruction", "kl": "KL"}),
+    "conv_ae.py": {"mse": "MSE", "psnr": "PSNR"},
+    "vae.py": {"loss": "loss", "reconstruction": "reconstruction", "kl": "KL"},
 }
 
 
@@ -28,11 +28,12 @@ def main() -> None:
     args = parser.parse_args()
     _cli.set_environment(parser, args.backend)
     from keras_ae import InputError, read_metadata
+    from keras_ae.models.networks import CONDITIONINGS
 
-    conditionings, measures = COMPARED[args.script]
+    measures = COMPARED[args.script]
     print("| labels for | " + " | ".join(measures.values()) + " | minutes a run |")
     print("| --- " * (len(measures) + 2) + "|")
-    for conditioning in conditionings:
+    for conditioning in CONDITIONINGS:
         found, minutes = [], []
         for seed in range(args.seeds):
             name = f"{args.script.removesuffix('.py')}-{conditioning}-{seed}"
