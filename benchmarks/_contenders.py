@@ -24,9 +24,7 @@ def keras_ae_fit(network, images, steps, epochs, tick, learning_rate):
 
     from keras_ae import VAE
 
-    _keras_ae_fit(
-        VAE(*keras_networks(network)), keras.optimizers.Adam(learning_rate), network, images, steps, epochs, tick
-    )
+    fit_vae(VAE(*keras_networks(network)), keras.optimizers.Adam(learning_rate), network, images, steps, epochs, tick)
 
 
 def keras_ae_default(network, images, steps, epochs, tick, learning_rate):
@@ -38,10 +36,10 @@ def keras_ae_default(network, images, steps, epochs, tick, learning_rate):
     flags = SimpleNamespace(epochs=epochs, learning_rate=learning_rate, clip_norm=0.0)
     optimizer = _training.optimizer(flags, steps)
     vae = conv_vae((network.side, network.side, 3), network.latent_dim, width=network.filters[-1] // 4)
-    _keras_ae_fit(vae, optimizer, network, images, steps, epochs, tick, flip=True)
+    fit_vae(vae, optimizer, network, images, steps, epochs, tick, flip=True)
 
 
-def _keras_ae_fit(vae, optimizer, network, images, steps, epochs, tick, flip=False):
+def fit_vae(vae, optimizer, network, images, steps, epochs, tick, flip=False):
     from keras_ae import callbacks, data
 
     split = data.Split({"images": images, "labels": np.zeros(len(images), "int32")}, np.arange(len(images)))

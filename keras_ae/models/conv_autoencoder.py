@@ -1,5 +1,7 @@
 """The convolutional autoencoder: a functional model around a code of few spatial features."""
 
+import math
+
 import keras
 from keras import layers
 
@@ -35,8 +37,9 @@ def conv_autoencoder(
     image (batch, height, width, channels)[, mask (batch, height, width, 1)][, label (batch,)]
         -> code (batch, code_size, code_size, code_channels) -> image
 
-    Levels halve height and width (rounded up) as long as both stay at `code_size` or above; one
-    convolution over what is left makes the code exactly `code_size` x `code_size`.
+    Levels halve height and width (rounded up) as long as both stay at `code_size` or above and no level
+    has fewer features, of all its places, than the code has values; one convolution over what is left makes
+    the code exactly `code_size` x `code_size`.
 
     Args:
         image_shape: (height, width, channels), of any size.
@@ -69,7 +72,7 @@ def conv_autoencoder(
     if task == "segment" and mask_classes < 2:
         raise InputError("a segmentation needs 2 mask_classes or more")
     encoder_classes, decoder_classes = conditioned_classes(conditioning, num_classes or 0)
-    levels = _levels(image_shape, code_size)
+    levels = _levels(image_shape, code_size, code_channels, width)
     network = {
         "sizes": level_sizes(image_shape, levels),
         "filters": level_filters(levels + 1, width),  # of the image's own level, too
@@ -166,9 +169,13 @@ def _decoder(
     return keras.Model(inputs, x, name="decoder")
 
 
-def _levels(image_shape: tuple[int, int, int], code_size: int) -> int:
-    """As many as leave both sides at `code_size` or above."""
+def _levels(image_shape: tuple[int, int, int], code_size: int, code_channels: int, width: int) -> int:
+    """As many as leave both sides at `code_size` or above, and the last as many features as the code has values."""
     levels = 0
-    while min(level_sizes(image_shape, levels)[-1]) > 1 and min(level_sizes(image_shape, levels + 1)[-1]) >= code_size:
+    while min(level_sizes(image_shape, levels)[-1]) > 1:
+        below = level_sizes(image_shape, levels + 1)[-1]
+        features = math.prod(below) * level_filters(levels + 1, width)[-1]
+        if min(below) < code_size or features < code_size**2 * code_channels:
+            break
         levels += 1
     return levels

@@ -1,3 +1,5 @@
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -33,6 +35,16 @@ def test_any_image_and_any_code_size(shape, code_size, kwargs):
     assert code.shape == (None, code_size, code_size, 7)
     assert model.get_layer("decoder").inputs[0].shape == code.shape
     assert model.predict(inputs_of(model, shape=shape), verbose=0).shape == (2, *shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "code_size", "channels"), [((96, 96, 3), 2, 40), ((32, 32, 3), 1, 100), ((45, 61, 3), 2, 9)]
+)
+def test_no_level_has_fewer_features_than_the_code(shape, code_size, channels):
+    for sub_model in ("encoder", "decoder"):
+        model = conv_autoencoder(shape, code_size, channels, width=4).get_layer(sub_model)
+        for layer in model.layers:
+            assert math.prod(layer.output.shape[1:]) >= code_size**2 * channels
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,195 @@
+"""What the default network and schedule are worth: one thing changed at a time, trained for as many batches.
+
+python benchmarks/variants.py
+
+The default network for CIFAR-10 without labels, its optimizer and schedule over `--batches` batches of 128 mirrored
+images, scored on the validation images. A variant whose step costs more has to be worth it at equal time, too:
+--only "width 96" --batches 150.
+"""
+
+import argparse
+import os
+import sys
+import time
+from contextlib import redirect_stdout
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+
+import _contenders
+from _networks import NETWORKS, keras_networks
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
+import _cli
+
+PARTS = 7  # of the schedule: the time of a step is their median, without the first
+
+
+def changed(model, change):
+    """The same Keras model with what `change(layer, config)` makes of its convolutions and dense layers.
+
+    `change` returns a layer, or None to take `config`, which it may have altered.
+    """
+    import keras
+    from keras import layers
+
+    def clone(layer):
+        config = layer.get_config()
+        made = change(layer, config) if isinstance(layer, layers.Conv2D | layers.Dense) else None
+        return made or type(layer).from_config(config)
+
+    return keras.models.clone_model(model, clone_function=clone)
+
+
+def inner(config) -> bool:
+    """Neither a network's last layer nor a latent's."""
+    return config["activation"] != "linear"
+
+
+def setting(**values):
+    """A change of the convolutions' settings that have such a name."""
+
+    def change(layer, config):
+        for name, value in values.items():
+            if name in config and (inner(config) or name != "activation"):
+                config[name] = value
+
+    return change
+
+
+def initialised(name):
+    def change(layer, config):
+        if inner(config):
+            config["kernel_initializer"] = name
+
+    return change
+
+
+def normalised(kind, **arguments):
+    """A normalisation between each inner layer and its activation."""
+
+    def change(layer, config):
+        from keras import Sequential, layers
+
+        if not inner(config):
+            return None
+        activation = layers.Activation(config["activation"])
+        plain = type(layer).from_config({**config, "activation": "linear"})
+        return Sequential([plain, getattr(layers, kind)(**arguments), activation], name=config["name"])
+
+    return change
+
+
+def deeper(layer, config):
+    """A 3x3 convolution more on both sides of the lowest features, 4x4x256."""
+    from keras import Sequential
+
+    from keras_ae.layers import Conv2D
+
+    lowest = NETWORKS["default32"].filters[-1]
+    more = Conv2D(lowest, 3, padding="same", activation=config["activation"])
+    if config.get("filters") == lowest:
+        return Sequential([type(layer).from_config(config), more], name=config["name"])
+    if "output_padding" in config and config["filters"] == lowest // 2:
+        return Sequential([more, type(layer).from_config(config)], name=config["name"])
+    return None
+
+
+def unbiased(layer, config):
+    if config["name"] == "output":
+        config["bias_initializer"] = "zeros"
+
+
+# name -> (width, change of the networks, schedule, peak rate)
+VARIANTS = {
+    "default": (64, None, "cosine", 3e-3),
+    "kernel 3": (64, setting(kernel_size=3), "cosine", 3e-3),
+    "kernel 6": (64, setting(kernel_size=6), "cosine", 3e-3),
+    "width 32": (32, None, "cosine", 3e-3),
+    "width 96": (96, None, "cosine", 3e-3),
+    "deeper": (64, deeper, "cosine", 3e-3),
+    "relu": (64, setting(activation="relu"), "cosine", 3e-3),
+    "leaky_relu": (64, setting(activation="leaky_relu"), "cosine", 3e-3),
+    "gelu": (64, setting(activation="gelu"), "cosine", 3e-3),
+    "batch normalisation": (64, normalised("BatchNormalization", momentum=0.9), "cosine", 3e-3),
+    "group normalisation": (64, normalised("GroupNormalization", groups=8), "cosine", 3e-3),
+    "he_normal": (64, initialised("he_normal"), "cosine", 3e-3),
+    "orthogonal": (64, initialised("orthogonal"), "cosine", 3e-3),
+    "output bias 0": (64, unbiased, "cosine", 3e-3),
+    "peak 2e-3": (64, None, "cosine", 2e-3),
+    "peak 4.5e-3": (64, None, "cosine", 4.5e-3),
+    "no warm-up": (64, None, "cosine alone", 3e-3),
+    "linear decay": (64, None, "linear", 3e-3),
+    "constant rate": (64, None, "constant", 3e-3),
+}
+
+
+def optimizer(kind: str, peak: float, steps: int):
+    """The scripts' own for "cosine"."""
+    import _training
+    from keras.optimizers import schedules
+
+    standard = _training.optimizer(SimpleNamespace(epochs=PARTS, learning_rate=peak, clip_norm=0.0), steps)
+    total = PARTS * steps
+    if kind == "cosine alone":
+        standard.learning_rate = schedules.CosineDecay(peak, total)
+    elif kind == "linear":
+        standard.learning_rate = schedules.PolynomialDecay(peak, total, 0.0)
+    elif kind == "constant":
+        standard.learning_rate = peak
+    return standard
+
+
+def trained(name: str, images, validation, batches: int, seed: int) -> tuple[float, float]:
+    """(milliseconds of a step, SSE + KL of the validation images)."""
+    import keras
+
+    from keras_ae import VAE
+
+    keras.utils.set_random_seed(seed)
+    width, change, schedule, peak = VARIANTS[name]
+    network = NETWORKS["default32"]
+    network = replace(network, filters=tuple(filters * width // 64 for filters in network.filters))
+    networks = keras_networks(network)
+    vae = VAE(*(changed(model, change) for model in networks) if change else networks)
+    steps = batches // PARTS
+    marks, found = [], []
+
+    def tick(score):
+        marks.append(time.perf_counter())
+        if len(marks) == PARTS + 1:
+            found.append(score(validation))
+
+    with redirect_stdout(sys.stderr):
+        _contenders.fit_vae(vae, optimizer(schedule, peak, steps), network, images, steps, PARTS, tick, flip=True)
+    seconds = [end - begin for begin, end in pairwise(marks[1:])]
+    return 1000 * median(seconds) / steps, found[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=_cli.BACKENDS, default="tensorflow")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--batches", type=int, default=371, help="of the whole schedule")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each, from other weights")
+    parser.add_argument("--data-dir", help="where prepared tensorflow-datasets lie")
+    parser.add_argument("--cache-dir", help="where decoded images are kept")
+    args = parser.parse_args()
+    if "GLIBC_TUNABLES" not in os.environ:  # as the scripts do
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"GLIBC_TUNABLES": _cli.ALLOCATOR})
+    _contenders.prepare(args.backend)
+    from keras_ae import data
+
+    dataset = data.load("cifar10", data_dir=args.data_dir, cache_dir=args.cache_dir)
+    images, validation = (split.arrays["images"][split.indices] for split in (dataset.train, dataset.validation))
+    print(f"{args.backend}, {args.batches} batches\n\n| | ms a step | SSE + KL |\n| --- | --- | --- |")
+    for name in args.only:
+        runs = [trained(name, images, validation, args.batches, seed) for seed in range(args.seeds)]
+        step = median(milliseconds for milliseconds, _ in runs)
+        print(f"| {name} | {step:.0f} | {', '.join(f'{score:.2f}' for _, score in runs)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
