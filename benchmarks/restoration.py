@@ -23,8 +23,10 @@ from skimage.metrics import structural_similarity
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet, inpaint_biharmonic
 
 from keras_ae import InputError, data, get_task, load_model, restore_images
+from keras_ae.images import grid
 
 SIGMA = 25 / 255
+SHOWN = 8  # images of the picture
 TASKS = {"noise of sigma 25/255": "gaussian:25/255", "missing 8x8 centre": "centre:8", "50% missing": "pixels:0.5"}
 
 # name -> (function of an image and a parameter, the parameters to choose from)
@@ -97,7 +99,8 @@ def completion(dataset, model, what: str, corruption: str) -> list[dict]:
             for image, hole in zip(inputs["image"], missing, strict=True)
         ]
     )
-    rows = [row(what, "biharmonic", "", restored, target, missing, time.time() - started)]
+    rows = [row(what, "black", "", inputs["image"], target, missing)]
+    rows.append(row(what, "biharmonic", "", restored, target, missing, time.time() - started))
     started = time.time()
     restored = restore_images(model, inputs["image"], mask=inputs["mask"])
     rows.append(row(what, "keras_ae", "", restored, target, missing, time.time() - started))
@@ -113,7 +116,24 @@ def row(what, method, parameter, restored, target, weights=None, seconds=0.0) ->
         "psnr": psnr,
         "ssim": ssim,
         "ms_per_image": 1000 * seconds / len(target),
+        "shown": restored[:SHOWN],
     }
+
+
+def draw(dataset, rows: list[dict], path: Path) -> None:
+    """The first test images; for each task what comes in, the best of the others, and keras_ae."""
+    labels, shown = ["original"], [dataset.test.batch(slice(0, SHOWN))["image"]]
+    for what in TASKS:
+        found = [each for each in rows if each["task"] == what]
+        if found:
+            given, *others, ours = found
+            labels += [what, *(f"{each['method']}, {each['psnr']:.1f} dB" for each in (best_of(others), ours))]
+            shown += [each["shown"] for each in (given, best_of(others), ours)]
+    grid(np.stack(shown), labels).save(path)
+
+
+def best_of(rows: list[dict]) -> dict:
+    return max(rows, key=lambda each: each["psnr"])
 
 
 def table(rows: list[dict]) -> None:
@@ -122,10 +142,9 @@ def table(rows: list[dict]) -> None:
     for each in rows:
         print("| {task} | {method} | {parameter} | {psnr:.2f} | {ssim:.4f} | {ms_per_image:.2f} |".format(**each))
     for what in TASKS:
-        found = {each["method"]: each["psnr"] for each in rows if each["task"] == what}
-        if found:
-            ours = found.pop("keras_ae")
-            print(f"{what}: {ours - max(found.values()):+.2f} dB against the best of the others")
+        *others, ours = [each for each in rows if each["task"] == what] or [None]
+        if ours:
+            print(f"{what}: {ours['psnr'] - best_of(others)['psnr']:+.2f} dB against the best of the others")
 
 
 def main() -> None:
@@ -134,6 +153,7 @@ def main() -> None:
     parser.add_argument("--denoiser", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task denoise")
     parser.add_argument("--completer", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task complete")
     parser.add_argument("--tune", type=_cli.positive, default=100, help="validation images to tune the others on")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="a picture of the first test images")
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
     args = parser.parse_args()
     if not (args.denoiser or args.completer):
@@ -147,8 +167,10 @@ def main() -> None:
         completer = load_model(args.completer)
         for what, corruption in list(TASKS.items())[1:]:
             rows += completion(dataset, completer, what, corruption)
+    if args.output:
+        draw(dataset, rows, args.output)
     if args.json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([{name: value for name, value in each.items() if name != "shown"} for each in rows], indent=1))
         return
     print(
         f"{dataset.name}, {len(dataset.test):,} test images; PSNR in dB, over the missing pixels only where any are\n"
