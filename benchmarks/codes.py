@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
 
 import _cli
 import _trained
-import numpy as np
+from _pca import along, components
 
 TRAINING = 2000  # images that the error on training images is measured on
 
@@ -29,23 +29,14 @@ def code(text: str) -> tuple[int, int]:
 
 def pca_errors(split, others: dict, counts: list[int]) -> dict:
     """The mean squared error of each of `others` for each count of principal components of `split` that are kept."""
-    from sklearn.decomposition import PCA
-
-    images = _flat(split)
-    solver = "full" if len(images) < images.shape[1] else "covariance_eigh"
-    pca = PCA(min(max(counts), len(images) - 1, images.shape[1]), svd_solver=solver, copy=False).fit(images)
+    mean, _, directions = components(split)
+    directions = directions[:, : max(counts)]
     errors = {}
     for name, other in others.items():
-        centred = _flat(other) - pca.mean_
-        kept = np.square(centred @ pca.components_.T).mean(0, dtype="float64").cumsum()
-        whole = np.square(centred).sum(1, dtype="float64").mean()
-        errors[name] = {count: (whole - kept[count - 1]) / centred.shape[1] for count in counts if count <= len(kept)}
+        squares, total = along(directions, mean, other)
+        left = total - squares.cumsum()
+        errors[name] = {count: left[count - 1] / len(mean) for count in counts if count <= len(left)}
     return errors
-
-
-def _flat(split) -> np.ndarray:
-    images = split.batch(slice(None))["image"]
-    return images.reshape(len(images), -1)
 
 
 def draw(rows: list[dict], title: str, path: Path) -> None:

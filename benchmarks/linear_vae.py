@@ -16,8 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
 import _cli
-
-BLOCK = 2000  # images
+from _pca import along, components
 
 
 def main() -> None:
@@ -26,10 +25,14 @@ def main() -> None:
     parser.add_argument("--split", choices=("train", "validation", "test"), default="validation", help="measured on")
     parser.add_argument("--latents", default="8,16,32,40,64,128,256,512", help="their numbers (default: %(default)s)")
     args = parser.parse_args()
-    from keras_ae import data
+    from keras_ae import InputError, data
 
     dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
     mean, variances, directions = components(dataset.train)
+    if len(variances) < len(mean):
+        raise InputError(
+            f"{len(dataset.train):,} images of {len(mean):,} values; a linear VAE needs more images than that"
+        )
     squares, total = along(directions, mean, dataset.splits[args.split])
     print(f"{(variances > 0.5).sum()} directions of {dataset.name} have a variance above 1/2")
     print(f"\n{len(dataset.splits[args.split]):,} {args.split} images, nats per image")
@@ -46,32 +49,12 @@ def main() -> None:
             print(f"| {likelihood} | {row} |")
 
 
-def components(split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean (d,), variances (d,), the largest first, and directions (d, d) of the images."""
-    mean = sum(block.sum(0) for block in _blocks(split)) / len(split)
-    covariance = sum((block - mean).T @ (block - mean) for block in _blocks(split)) / len(split)
-    variances, directions = np.linalg.eigh(covariance)
-    return mean, np.maximum(variances[::-1], 1e-12), directions[:, ::-1]
-
-
-def along(directions, mean, split) -> tuple[np.ndarray, float]:
-    """The mean squares of the images along the directions, and in all."""
-    squares = sum(np.square((block - mean) @ directions).sum(0) for block in _blocks(split)) / len(split)
-    return squares, float(squares.sum())
-
-
 def terms(variances, squares, total, s) -> tuple[float, float]:
     """SSE and KL with a latent for each of the variances l: its posterior has the variance s / l, and as its mean
     sqrt(l - s) / l times the image along the direction."""
     sse = total - squares.sum() + (squares * (s / variances) ** 2 + (variances - s) * s / variances).sum()
     kl = 0.5 * (s / variances + (variances - s) / variances**2 * squares - 1 - np.log(s / variances)).sum()
     return float(sse), float(kl)
-
-
-def _blocks(split):
-    for start in range(0, len(split), BLOCK):
-        images = split.batch(slice(start, start + BLOCK))["image"]
-        yield images.reshape(len(images), -1).astype("float64")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from keras_ae import data
 from tests.helpers import once
 
-pytestmark = once("NumPy and scikit-learn alone")
+pytestmark = once("no backend in it")
 
 
 @pytest.fixture
