@@ -28,11 +28,12 @@ def main() -> None:
     from keras_ae import InputError, data
 
     dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
-    mean, variances, directions = components(dataset.train)
-    if len(variances) < len(mean):
+    values = math.prod(dataset.image_shape)
+    if len(dataset.train) <= values:
         raise InputError(
-            f"{len(dataset.train):,} images of {len(mean):,} values; a linear VAE needs more images than that"
+            f"{len(dataset.train):,} images of {values:,} values; a linear VAE needs more images than that"
         )
+    mean, variances, directions = components(dataset.train)
     squares, total = along(directions, mean, dataset.splits[args.split])
     print(f"{(variances > 0.5).sum()} directions of {dataset.name} have a variance above 1/2")
     print(f"\n{len(dataset.splits[args.split]):,} {args.split} images, nats per image")

@@ -6,7 +6,6 @@ In one process, in turns: each variant trains an epoch of `--steps` batches, `--
 """
 
 import argparse
-import os
 import sys
 import time
 from contextlib import redirect_stdout
@@ -74,8 +73,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=15, help="batches an epoch")
     parser.add_argument("--rounds", type=int, default=7, help="epochs of each")
     args = parser.parse_args()
-    if "GLIBC_TUNABLES" not in os.environ:  # as the scripts do
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"GLIBC_TUNABLES": _cli.ALLOCATOR})
+    _cli.restart_with_allocator()
     _contenders.prepare(args.backend)
     from keras_ae.callbacks import StopOnSignal
 

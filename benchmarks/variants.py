@@ -8,18 +8,16 @@ images, scored on the validation images. What costs more or less a step is to be
 """
 
 import argparse
-import os
 import sys
 import time
 from contextlib import redirect_stdout
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
 import _contenders
-from _networks import NETWORKS, keras_networks
+from _networks import default_network, keras_networks
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
 import _cli
@@ -49,20 +47,12 @@ def inner(config) -> bool:
 
 
 def setting(**values):
-    """A change of the convolutions' settings that have such a name."""
+    """A change of the settings of that name: of the inner layers, the kernel's size of all."""
 
     def change(layer, config):
         for name, value in values.items():
-            if name in config and (inner(config) or name != "activation"):
+            if name in config and (name == "kernel_size" or inner(config)):
                 config[name] = value
-
-    return change
-
-
-def initialised(name):
-    def change(layer, config):
-        if inner(config):
-            config["kernel_initializer"] = name
 
     return change
 
@@ -113,8 +103,8 @@ VARIANTS = {
     "gelu": (setting(activation="gelu"), "cosine", 3e-3),
     "batch normalisation": (normalised("BatchNormalization", momentum=0.9), "cosine", 3e-3),
     "group normalisation": (normalised("GroupNormalization", groups=8), "cosine", 3e-3),
-    "he_normal": (initialised("he_normal"), "cosine", 3e-3),
-    "orthogonal": (initialised("orthogonal"), "cosine", 3e-3),
+    "he_normal": (setting(kernel_initializer="he_normal"), "cosine", 3e-3),
+    "orthogonal": (setting(kernel_initializer="orthogonal"), "cosine", 3e-3),
     "output bias 0": (unbiased, "cosine", 3e-3),
     "batch normalisation, peak 4.5e-3": (normalised("BatchNormalization", momentum=0.9), "cosine", 4.5e-3),
     "peak 2e-3": (None, "cosine", 2e-3),
@@ -151,8 +141,7 @@ def trained(name: str, images, validation, width: int, batches: int, seed: int) 
 
     keras.utils.set_random_seed(seed)
     change, schedule, peak = VARIANTS[name]
-    network = NETWORKS["default32"]
-    network = replace(network, filters=tuple(filters * width // 64 for filters in network.filters))
+    network = default_network(32, width, batch_size=128)
     networks = keras_networks(network)
     vae = VAE(*(changed(model, change) for model in networks) if change else networks)
     steps = batches // PARTS
@@ -179,8 +168,7 @@ def main() -> None:
     parser.add_argument("--data-dir", help="where prepared tensorflow-datasets lie")
     parser.add_argument("--cache-dir", help="where decoded images are kept")
     args = parser.parse_args()
-    if "GLIBC_TUNABLES" not in os.environ:  # as the scripts do
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"GLIBC_TUNABLES": _cli.ALLOCATOR})
+    _cli.restart_with_allocator()
     _contenders.prepare(args.backend)
     from keras_ae import data
 

@@ -173,7 +173,8 @@ def restart_with_allocator() -> None:
     Does nothing where the process is not the script's own, on other systems, and where GLIBC_TUNABLES is set.
     """
     script = Path(getattr(sys.modules["__main__"], "__file__", None) or ".")
-    if script.resolve().parent != Path(__file__).resolve().parent:
+    train = Path(__file__).resolve().parent
+    if script.resolve().parent not in (train, train.parent / "benchmarks"):
         return
     if platform.libc_ver()[0] != "glibc" or "GLIBC_TUNABLES" in os.environ:
         return
