@@ -56,8 +56,10 @@ def default_network(side: int, width: int, batch_size: int) -> Network:
 
 NETWORKS = {
     "reference": Network(32, (32, 64, 128), 256, "relu", 128),
-    "default32": Network(32, (64, 128, 256), 0, "silu", 128),
-    "default96": Network(96, (16, 32, 64, 128, 256), 0, "silu", 64),
+    "default32": Network(32, (32, 64, 128), 0, "silu", 128),
+    "default96": Network(96, (16, 16, 32, 64, 128), 0, "silu", 64),
+    "wide32": Network(32, (64, 128, 256), 0, "silu", 128),  # width 64
+    "wide96": Network(96, (16, 32, 64, 128, 256), 0, "silu", 64),
 }
 
 

@@ -56,6 +56,7 @@ def draw(rows: list[dict], title: str, path: Path) -> None:
     ticks = sorted({row["values"] for row in rows})
     axes.set_xticks(ticks, ticks)
     axes.xaxis.minorticks_off()
+    axes.margins(x=0.12)  # room for the names beside the outer points
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.savefig(path, dpi=100)

@@ -29,7 +29,7 @@ def conv_autoencoder(
     skip_connections: bool = False,
     task: str = "reconstruct",
     mask_classes: int = 2,
-    width: int = 64,
+    width: int = 32,
     activation: str = "silu",
 ) -> keras.Model:
     """A functional model with the sub-models `encoder` and `decoder`, for plain `compile` and `fit`.

@@ -17,7 +17,7 @@ def build_encoder(
     latent_dim: int,
     *,
     num_classes: int | None = None,
-    width: int = 64,
+    width: int = 32,
     activation: str = "silu",
 ) -> keras.Model:
     """The network of q(z | x[, y]): image (batch, height, width, channels)[, label (batch,)] -> z_mean, z_log_var.
@@ -49,7 +49,7 @@ def build_decoder(
     latent_dim: int,
     *,
     num_classes: int | None = None,
-    width: int = 64,
+    width: int = 32,
     activation: str = "silu",
     output_bias: float = 0.5,
 ) -> keras.Model:

@@ -248,7 +248,7 @@ def conv_vae(
     class_names=(),
     conditioning: str = "none",
     likelihood="squared_error",
-    width: int = 64,
+    width: int = 32,
     **kwargs,
 ) -> VAE:
     """A VAE with the standard networks for images of `image_shape` = (height, width, channels).
