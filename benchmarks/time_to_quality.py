@@ -25,7 +25,7 @@ import _cli
 # name -> (function, Keras's backend, network, learning rate, batches at most)
 ROWS = {
     **{
-        f"keras_ae {backend}": (_contenders.keras_ae_default, backend, "default32", 3e-3, 583)
+        f"keras_ae {backend}": (_contenders.keras_ae_default, backend, "default32", 3e-3, 689)
         for backend in ("tensorflow", "jax", "torch")
     },
     "torch loop": (_contenders.torch_loop, None, "reference", 1e-3, 371 * 20),
