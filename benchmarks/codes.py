@@ -3,7 +3,8 @@
 python benchmarks/codes.py --dataset cifar10 --runs runs/codes --codes 4x4x4,4x4x8 -- --width 64 --flip --epochs 15
 
 Trains one for each code (height x width x features) by train/conv_ae.py and measures it on the test images and on the
-first training images. The components are fitted on the images that the autoencoders are trained on, unmirrored.
+first training images. The components are fitted on the images that the autoencoders are trained on: with --flip on
+their mirror images, too.
 """
 
 import sys
@@ -27,9 +28,9 @@ def code(text: str) -> tuple[int, int]:
     return height, features
 
 
-def pca_errors(split, others: dict, counts: list[int]) -> dict:
+def pca_errors(split, others: dict, counts: list[int], mirrored: bool = False) -> dict:
     """The mean squared error of each of `others` for each count of principal components of `split` that are kept."""
-    mean, _, directions = components(split)
+    mean, _, directions = components(split, mirrored)
     directions = directions[:, : max(counts)]
     errors = {}
     for name, other in others.items():
@@ -44,14 +45,15 @@ def draw(rows: list[dict], title: str, path: Path) -> None:
 
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    for name, colour in (("test", "tab:blue"), ("train", "tab:cyan")):
+    for name, colour, theirs in (("test", "tab:blue", "tab:orange"), ("train", "tab:cyan", "gold")):
         axes.plot(
             [row["values"] for row in rows], [row[name] for row in rows], "o", color=colour, label=f"keras_ae, {name}"
         )
+        pca = sorted((row["values"], row["pca"][name]) for row in rows if row["pca"][name])
+        axes.plot(*zip(*pca, strict=True), color=theirs, marker=".", label=f"principal components, {name}")
     for row in rows:
-        axes.annotate(row["code"], (row["values"], row["test"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
-    pca = sorted((row["values"], row["pca"]) for row in rows if row["pca"])
-    axes.plot(*zip(*pca, strict=True), color="tab:orange", marker=".", label="principal components, test")
+        place = {"xytext": (-6, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+        axes.annotate(row["code"], (row["values"], row["test"]), fontsize=8, **place)
     axes.set(xscale="log", yscale="log", xlabel="values of the code", ylabel="mean squared error", title=title)
     ticks = sorted({row["values"] for row in rows})
     axes.set_xticks(ticks, ticks)
@@ -81,7 +83,8 @@ def main() -> None:
     dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
     first = replace(dataset.train, indices=dataset.train.indices[:TRAINING])
     values = {text: size**2 * features for text, (size, features) in codes.items()}
-    pca = pca_errors(dataset.train, {"test": dataset.test, "train": first}, list(values.values()))
+    mirrored = "--flip" in args.flags
+    pca = pca_errors(dataset.train, {"test": dataset.test, "train": first}, list(values.values()), mirrored)
     print(f"{dataset.name}: {len(dataset.train):,} training images, {len(dataset.test):,} test images\n")
     print("| code | values | weights | minutes | MSE: train | test | PCA: train | test |")
     print("| --- " * 8 + "|")
@@ -89,11 +92,11 @@ def main() -> None:
     for text, (size, features) in codes.items():
         file, seconds = _trained.train("conv_ae.py", args, text, "--code-size", size, "--code-channels", features)
         weights, errors = measured(file, {"test": dataset.test, "train": first})
-        row = {"code": text, "values": values[text], "pca": pca["test"].get(values[text]), **errors}
+        theirs = {name: pca[name].get(values[text]) for name in ("train", "test")}
+        row = {"code": text, "values": values[text], "pca": theirs, **errors}
         rows.append(row)
-        theirs = [pca[name].get(values[text]) for name in ("train", "test")]
         cells = [text, values[text], f"{weights:,}", f"{seconds / 60:.0f}", f"{row['train']:.5f}"]
-        cells += [f"**{row['test']:.5f}**", *(f"{each:.5f}" if each else "" for each in theirs)]
+        cells += [f"**{row['test']:.5f}**", *(f"{each:.5f}" if each else "" for each in theirs.values())]
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
     if args.output:
         draw(rows, f"{dataset.name}, {len(dataset.test):,} test images", args.output)

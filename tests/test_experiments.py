@@ -39,13 +39,16 @@ def test_random_codes_have_the_mean_and_covariance_of_those_given(experiment, ra
     assert between["10 Gaussians"] < 0.02 < between["one Gaussian"]  # where there are no codes
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("count", [40, 300], ids=["fewer images than pixels", "more"])
-def test_pca_errors_are_those_of_the_singular_vectors(experiment, random, count):
+def test_pca_errors_are_those_of_the_singular_vectors(experiment, random, count, mirrored):
     pixels = random.integers(0, 256, (count + 20, 6, 6, 3), dtype="uint8")
     arrays = {"images": pixels, "labels": np.zeros(count + 20, "int32")}
     train, test = (data.Split(arrays, rows) for rows in (np.arange(count), np.arange(count, count + 20)))
-    found = experiment("codes").pca_errors(train, {"test": test}, [1, 7, 30])["test"]
-    x, y = (split.batch(slice(None))["image"].reshape(len(split), -1).astype("float64") for split in (train, test))
+    found = experiment("codes").pca_errors(train, {"test": test}, [1, 7, 30], mirrored)["test"]
+    x, y = (split.batch(slice(None))["image"].astype("float64") for split in (train, test))
+    x = np.concatenate([x, x[:, :, ::-1]]) if mirrored else x
+    x, y = (images.reshape(len(images), -1) for images in (x, y))
     directions = np.linalg.svd(x - x.mean(0), full_matrices=False)[2]
     for kept in (1, 7, 30):
         basis = directions[:kept]
