@@ -42,24 +42,27 @@ def pca_errors(split, others: dict, counts: list[int], mirrored: bool = False) -
 
 def draw(rows: list[dict], title: str, path: Path) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
-    for name, colour, theirs in (("test", "tab:blue", "tab:orange"), ("train", "tab:cyan", "gold")):
+    for name, colour in (("test", "tab:blue"), ("train", "tab:cyan")):
         axes.plot(
             [row["values"] for row in rows], [row[name] for row in rows], "o", color=colour, label=f"keras_ae, {name}"
         )
-        pca = sorted((row["values"], row["pca"][name]) for row in rows if row["pca"][name])
-        axes.plot(*zip(*pca, strict=True), color=theirs, marker=".", label=f"principal components, {name}")
+    pca = sorted((row["values"], row["pca"]) for row in rows if row["pca"])
+    axes.plot(*zip(*pca, strict=True), color="tab:orange", marker=".", label="principal components, test")
     for row in rows:
         place = {"xytext": (-6, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
         axes.annotate(row["code"], (row["values"], row["test"]), fontsize=8, **place)
     axes.set(xscale="log", yscale="log", xlabel="values of the code", ylabel="mean squared error", title=title)
     ticks = sorted({row["values"] for row in rows})
     axes.set_xticks(ticks, ticks)
-    axes.xaxis.minorticks_off()
+    axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.12)  # room for the names beside the outer points
-    axes.grid(alpha=0.3, which="both")
+    axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=100)
 
@@ -92,11 +95,11 @@ def main() -> None:
     for text, (size, features) in codes.items():
         file, seconds = _trained.train("conv_ae.py", args, text, "--code-size", size, "--code-channels", features)
         weights, errors = measured(file, {"test": dataset.test, "train": first})
-        theirs = {name: pca[name].get(values[text]) for name in ("train", "test")}
-        row = {"code": text, "values": values[text], "pca": theirs, **errors}
+        theirs = [pca[name].get(values[text]) for name in ("train", "test")]
+        row = {"code": text, "values": values[text], "pca": theirs[1], **errors}
         rows.append(row)
         cells = [text, values[text], f"{weights:,}", f"{seconds / 60:.0f}", f"{row['train']:.5f}"]
-        cells += [f"**{row['test']:.5f}**", *(f"{each:.5f}" if each else "" for each in theirs.values())]
+        cells += [f"**{row['test']:.5f}**", *(f"{each:.5f}" if each else "" for each in theirs)]
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
     if args.output:
         draw(rows, f"{dataset.name}, {len(dataset.test):,} test images", args.output)
