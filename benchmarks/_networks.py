@@ -58,7 +58,8 @@ NETWORKS = {
     "reference": Network(32, (32, 64, 128), 256, "relu", 128),
     "default32": Network(32, (32, 64, 128), 0, "silu", 128),
     "default96": Network(96, (16, 16, 32, 64, 128), 0, "silu", 64),
-    "wide32": Network(32, (64, 128, 256), 0, "silu", 128),  # width 64
+    # width 64
+    "wide32": Network(32, (64, 128, 256), 0, "silu", 128),
     "wide96": Network(96, (16, 32, 64, 128, 256), 0, "silu", 64),
 }
 

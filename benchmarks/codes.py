@@ -28,7 +28,7 @@ def code(text: str) -> tuple[int, int]:
     return height, features
 
 
-def pca_errors(split, others: dict, counts: list[int], mirrored: bool = False) -> dict:
+def pca_errors(split, others: dict, counts: list[int], mirrored: bool) -> dict:
     """The mean squared error of each of `others` for each count of principal components of `split` that are kept."""
     mean, _, directions = components(split, mirrored)
     directions = directions[:, : max(counts)]
