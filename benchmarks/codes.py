@@ -15,9 +15,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
 
 import _cli
 import _trained
+import numpy as np
 from _pca import along, components
 
 TRAINING = 2000  # images that the error on training images is measured on
+SHOWN = 8
 
 
 def code(text: str) -> tuple[int, int]:
@@ -71,6 +73,7 @@ def main() -> None:
     parser = _trained.parser(__doc__.splitlines()[0], "cifar10")
     parser.add_argument("--codes", required=True, help="such as 1x1x512,2x2x128")
     parser.add_argument("--output", type=Path, metavar="FILE", help="a plot")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="test images, and what each code makes of them")
     args = parser.parse_args()
     try:
         codes = {text: code(text) for text in args.codes.split(",")}
@@ -81,7 +84,7 @@ def main() -> None:
             f"{', '.join(taken)} is not for this experiment: it reconstructs images as they are, without labels"
         )
     _cli.set_environment(parser, args.backend)
-    from keras_ae import data
+    from keras_ae import data, images, load_model, restore_images
 
     dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
     first = replace(dataset.train, indices=dataset.train.indices[:TRAINING])
@@ -91,10 +94,12 @@ def main() -> None:
     print(f"{dataset.name}: {len(dataset.train):,} training images, {len(dataset.test):,} test images\n")
     print("| code | values | weights | minutes | MSE: train | test | PCA: train | test |")
     print("| --- " * 8 + "|")
-    rows = []
+    rows, shown = [], {"original": dataset.test.batch(slice(0, SHOWN))["image"]}
     for text, (size, features) in codes.items():
         file, seconds = _trained.train("conv_ae.py", args, text, "--code-size", size, "--code-channels", features)
-        weights, errors = measured(file, {"test": dataset.test, "train": first})
+        model = load_model(file)
+        shown[text] = restore_images(model, shown["original"])
+        weights, errors = measured(model, {"test": dataset.test, "train": first})
         theirs = [pca[name].get(values[text]) for name in ("train", "test")]
         row = {"code": text, "values": values[text], "pca": theirs[1], **errors}
         rows.append(row)
@@ -103,13 +108,15 @@ def main() -> None:
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
     if args.output:
         draw(rows, f"{dataset.name}, {len(dataset.test):,} test images", args.output)
+    if args.picture:
+        images.grid(np.stack(list(shown.values())), list(shown)).save(args.picture)
 
 
-def measured(file: Path, splits: dict) -> tuple[int, dict]:
+def measured(model, splits: dict) -> tuple[int, dict]:
     """The number of weights of an autoencoder without labels, and its mean squared error on each split."""
-    from keras_ae import data, get_task, load_model
+    from keras_ae import data, get_task
 
-    model, task = load_model(file), get_task("reconstruct")
+    task = get_task("reconstruct")
     model.compile(**task.measures(model))
     return model.count_params(), {
         name: _cli.measure(model, data.evaluation_batches(split, task=task))["mse"] for name, split in splits.items()

@@ -87,6 +87,8 @@ def test_train_sample_evaluate(script, tmp_path):
         code, out, err = script("sample", "run/model.keras", "--backend", BACKEND, "--kind", kind, "--limit", "80")
         assert code == 0, err
         assert out == f"written: model-{kind}.png\n"
+    with Image.open("model-reconstructions.png") as picture:  # a row per class
+        assert 64 < picture.height / len(CLASS_NAMES) < 80
     assert (
         script("sample", "run/model.keras", "--backend", BACKEND, "--separate", "--count", "3", "--labels", "0,1,2")[0]
         == 0

@@ -16,22 +16,32 @@ COMPLETED = 8
 
 def samples(args, file):
     """A row per class, or rows of `COLUMNS`."""
-    model, count = file.model, args.count or COUNT
-    if model.conditioning == "none":
-        if args.labels:
-            raise InputError("this model is not conditional: leave out --labels")
+    model, count, ids = file.model, args.count or COUNT, chosen(args, file.model)
+    if ids is None:
         return in_rows(model.sample(count, temperature=args.temperature, seed=args.seed)), None, None
-    labels = args.labels.split(",") if args.labels else model.class_names
-    labels = [int(label) if label not in model.class_names and label.isdigit() else label for label in labels]
-    names = [model.class_names[label] for label in model.label_ids(labels, len(labels))]
-    columns = math.ceil(count / len(names))
-    found = model.sample(columns * len(names), np.repeat(names, columns), args.temperature, args.seed)
-    return found.reshape(len(names), columns, *model.image_shape), names, None
+    columns = math.ceil(count / len(ids))
+    found = model.sample(columns * len(ids), np.repeat(ids, columns), args.temperature, args.seed)
+    return found.reshape(len(ids), columns, *model.image_shape), [model.class_names[label] for label in ids], None
 
 
 def reconstructions(args, file):
-    batch, labels = start(args, file, COUNT)
-    return bands({"original": batch["image"], "decoded": file.model.reconstruct(batch["image"], labels)})
+    """A row per class of pairs, original and decoded, or bands of both."""
+    model, ids = file.model, chosen(args, file.model)
+    if ids is None:
+        batch, _ = start(args, file, COUNT)
+        return bands({"original": batch["image"], "decoded": model.reconstruct(batch["image"])})
+    split = file.load_dataset(args).splits[args.split]
+    labels = split.arrays["labels"][split.indices]
+    pairs = math.ceil((args.count or COUNT) / len(ids))
+    places = [np.flatnonzero(labels == label)[:pairs] for label in ids]
+    batch = split.batch(np.concatenate(places))
+    if not len(batch["image"]):
+        raise InputError(f"the {args.split} split of {len(split)} images has none of these classes")
+    found = np.stack([batch["image"], model.reconstruct(batch["image"], batch["label"])], axis=1)
+    rows = np.full((len(ids), pairs, *found.shape[1:]), np.nan, "float32")
+    for row, part in zip(rows, np.split(found, np.cumsum([len(part) for part in places])[:-1]), strict=True):
+        row[: len(part)] = part
+    return rows.reshape(len(ids), 2 * pairs, *model.image_shape), [model.class_names[label] for label in ids], None
 
 
 def interpolations(args, file):
@@ -94,6 +104,17 @@ def restored(args, file):
         last = list(rows)[-1]
         return rows[last][:, None], [last] * len(files), files
     return bands(rows)
+
+
+def chosen(args, model) -> np.ndarray | None:
+    """The ids of the classes to show, by `--labels`; `None` for a model that takes none."""
+    if model.conditioning == "none":
+        if args.labels:
+            raise InputError("this model is not conditional: leave out --labels")
+        return None
+    labels = args.labels.split(",") if args.labels else model.class_names
+    labels = [int(label) if label not in model.class_names and label.isdigit() else label for label in labels]
+    return model.label_ids(labels, len(labels))
 
 
 def start(args, file, count: int):

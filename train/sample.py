@@ -21,7 +21,11 @@ def parser() -> _cli.Parser:
         help="of a VAE (default: samples; all others start from images of a data set); a convolutional autoencoder "
         "makes restored images",
     )
-    add("--labels", metavar="A,B", help="class names or numbers for the samples, a row each (default: all)")
+    add(
+        "--labels",
+        metavar="A,B",
+        help="class names or numbers of samples or reconstructions, a row each (default: all)",
+    )
     add("--count", type=_cli.positive, help="samples, or images to start from (default: 64; completions: 8)")
     add("--temperature", type=_cli.not_negative, default=1.0, help="spread of the latents of samples")
     add("--seed", type=_cli.seed, default=0, help="of the latents; one seed gives the same samples on every backend")
@@ -69,8 +73,10 @@ def main() -> None:
         _pictures.save_each(rows, names, files, output)
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
-        title = "original, masked, completions" if kind == "completions" else None
-        images.grid(rows, names, title).save(output)
+        titles = {"completions": "original, masked, completions"}
+        if kind == "reconstructions" and file.class_names:
+            titles[kind] = "original and decoded, in pairs"
+        images.grid(rows, names, titles.get(kind)).save(output)
     print(f"written: {output}")
 
 
