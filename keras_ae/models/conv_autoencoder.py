@@ -17,6 +17,7 @@ from keras_ae.models.networks import (
 )
 
 TASKS = ("reconstruct", "denoise", "complete", "segment")
+FEATURES_PER_VALUE = 3  # of the last level, for each value of the code; half of them are near 0 after a SiLU
 
 
 def conv_autoencoder(
@@ -37,9 +38,10 @@ def conv_autoencoder(
     image (batch, height, width, channels)[, mask (batch, height, width, 1)][, label (batch,)]
         -> code (batch, code_size, code_size, code_channels) -> image
 
-    Levels halve height and width (rounded up) as long as both stay at `code_size` or above and no level
-    has fewer features, of all its places, than the code has values; one convolution over what is left makes
-    the code exactly `code_size` x `code_size`.
+    Levels halve height and width (rounded up) until the last has `code_size` x `code_size` places, or until
+    another would have too few features, of all its places, for the code: that is a few times its values, and so
+    many places that each of the code's has a part of its own. One convolution then makes each part one place.
+    With skip connections, which lead around the code, the levels go down to `code_size`.
 
     Args:
         image_shape: (height, width, channels), of any size.
@@ -72,12 +74,11 @@ def conv_autoencoder(
     if task == "segment" and mask_classes < 2:
         raise InputError("a segmentation needs 2 mask_classes or more")
     encoder_classes, decoder_classes = conditioned_classes(conditioning, num_classes or 0)
-    levels = _levels(image_shape, code_size, code_channels, width)
+    levels = _levels(image_shape, code_size, code_channels, width, skip_connections)
     network = {
         "sizes": level_sizes(image_shape, levels),
         "filters": level_filters(levels + 1, width),  # of the image's own level, too
-        # One convolution leads from the last level to the code, and one back.
-        "code_kernel": [side - code_size + 1 for side in level_sizes(image_shape, levels)[-1]],
+        "code_window": _code_window(level_sizes(image_shape, levels)[-1], code_size),
         "skip_connections": skip_connections and levels > 0,
         "activation": activation,
     }
@@ -96,7 +97,7 @@ def conv_autoencoder(
         inputs["label"] = keras.Input((), dtype="int32", name="label")
     image = inputs["image"]
     if task == "complete":
-        image = FillMissing(dtype="float32")([image, inputs["mask"]])
+        image = FillMissing(iterations=4, dtype="float32")([image, inputs["mask"]])
     encoded = encoder([image, *(inputs[tensor.name] for tensor in encoder.inputs[1:])])
     encoded = list(encoded) if isinstance(encoded, list | tuple) else [encoded]
     output = decoder([*encoded, inputs["label"]] if decoder_classes else encoded)
@@ -108,7 +109,7 @@ def conv_autoencoder(
 
 
 def _encoder(
-    image_shape, code_channels, *, sizes, filters, code_kernel, skip_connections, activation, mask, num_classes
+    image_shape, code_channels, *, sizes, filters, code_window, skip_connections, activation, mask, num_classes
 ) -> keras.Model:
     """image[, mask][, label] -> code[, the features of each level but the last, from the image's down].
 
@@ -128,7 +129,7 @@ def _encoder(
     if num_classes is not None:
         inputs.append(keras.Input((), dtype="int32", name="label"))
         x = with_label(x, inputs[-1], num_classes)
-    code = Conv2D(code_channels, code_kernel, name="code")(x)
+    code = Conv2D(code_channels, **code_window, name="code")(x)
     return keras.Model(inputs, [code, *skips] if skip_connections else code, name="encoder")
 
 
@@ -138,7 +139,7 @@ def _decoder(
     *,
     sizes,
     filters,
-    code_kernel,
+    code_window,
     skip_connections,
     activation,
     num_classes,
@@ -152,7 +153,7 @@ def _decoder(
     if num_classes is not None:
         inputs.append(keras.Input((), dtype="int32", name="label"))
         x = with_label(x, inputs[-1], num_classes)
-    x = Conv2DTranspose(filters[-1], code_kernel, activation=activation)(x)
+    x = Conv2DTranspose(filters[-1], **code_window, activation=activation)(x)
     last = output_layer(output_bias)
     for level in reversed(range(len(filters) - 1)):
         if level > 0 or skip_connections:
@@ -169,13 +170,23 @@ def _decoder(
     return keras.Model(inputs, x, name="decoder")
 
 
-def _levels(image_shape: tuple[int, int, int], code_size: int, code_channels: int, width: int) -> int:
-    """As many as leave both sides at `code_size` or above, and the last as many features as the code has values."""
+def _code_window(sides: tuple[int, int], code_size: int) -> dict:
+    """Of the convolution from the last level to the code, and of the one back: each place has its part of the level."""
+    strides = [side // code_size for side in sides]
+    kernel = [side - (code_size - 1) * stride for side, stride in zip(sides, strides, strict=True)]
+    return {"kernel_size": kernel, "strides": strides}
+
+
+def _levels(
+    image_shape: tuple[int, int, int], code_size: int, code_channels: int, width: int, skip_connections: bool
+) -> int:
     levels = 0
     while min(level_sizes(image_shape, levels)[-1]) > 1:
         below = level_sizes(image_shape, levels + 1)[-1]
+        parts = min(below) == code_size or min(below) >= 2 * code_size
         features = math.prod(below) * level_filters(levels + 1, width)[-1]
-        if min(below) < code_size or features < code_size**2 * code_channels:
+        wide = features >= FEATURES_PER_VALUE * code_size**2 * code_channels
+        if min(below) < code_size or not (skip_connections or (parts and wide)):
             break
         levels += 1
     return levels

@@ -101,6 +101,31 @@ def test_missing_pixels_are_filled_from_the_known_ones_around(random):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(constant), 0.3, atol=1e-6)
 
 
+def test_a_smoothed_filling_has_the_least_squared_laplacian(random):
+    image = random.random((2, 7, 6, 2), "float32")
+    mask = np.ones((2, 7, 6, 1), "float32")
+    mask[0, 2:5, 1:4] = 0
+    mask[1, random.random((7, 6)) < 0.4] = 0
+    laplacian = np.zeros((42, 42))  # a matrix: each pixel's neighbours minus itself
+    for y, x in np.ndindex(7, 6):
+        for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+            if 0 <= v < 7 and 0 <= u < 6:
+                laplacian[6 * y + x, 6 * v + u] += 1
+                laplacian[6 * y + x, 6 * y + x] -= 1
+
+    def roughness(filled):
+        return np.square(np.einsum("pq,nqc->npc", laplacian, np.reshape(filled, (2, 42, 2)))).sum((1, 2))
+
+    least = image.reshape(2, 42, 2).astype("float64")
+    for flat, known in zip(least, mask.reshape(2, 42) > 0, strict=True):
+        flat[~known] = np.linalg.lstsq(laplacian[:, ~known], -laplacian[:, known] @ flat[known], rcond=None)[0]
+    filled = {n: keras.ops.convert_to_numpy(FillMissing(n)([image, mask])) for n in (0, 4, 60)}
+    np.testing.assert_allclose(filled[60].reshape(2, 42, 2), least, atol=1e-4)
+    excess = {n: roughness(images) - roughness(least) for n, images in filled.items()}
+    assert (excess[4] < 0.2 * excess[0]).all()
+    np.testing.assert_array_equal(np.where(mask > 0, filled[4], 0), np.where(mask > 0, image, 0))
+
+
 def test_a_missing_corner_is_the_mean_of_the_others():
     image = np.float32([0.1, 0.2, 0.6, 0.9]).reshape(1, 2, 2, 1)
     filled = FillMissing()([image, np.float32([1, 1, 1, 0]).reshape(1, 2, 2, 1)])

@@ -40,11 +40,21 @@ def test_any_image_and_any_code_size(shape, code_size, kwargs):
 @pytest.mark.parametrize(
     ("shape", "code_size", "channels"), [((96, 96, 3), 2, 40), ((32, 32, 3), 1, 100), ((45, 61, 3), 2, 9)]
 )
-def test_no_level_has_fewer_features_than_the_code(shape, code_size, channels):
+def test_every_level_has_features_to_spare_for_the_code(shape, code_size, channels):
+    values = code_size**2 * channels
     for sub_model in ("encoder", "decoder"):
         model = conv_autoencoder(shape, code_size, channels, width=4).get_layer(sub_model)
-        for layer in model.layers:
-            assert math.prod(layer.output.shape[1:]) >= code_size**2 * channels
+        found = [math.prod(layer.output.shape[1:]) for layer in model.layers]
+        found.remove(values)  # the code
+        assert min(found) >= 3 * values
+
+
+def test_each_place_of_the_code_sees_its_part_of_the_image(random):
+    encoder = conv_autoencoder((48, 48, 3), 2, 20, width=4).get_layer("encoder")
+    image = np.repeat(random.random((1, 48, 48, 3), "float32"), 2, axis=0)
+    image[1, 14, 14] += 0.5  # in the first quarter, 10 pixels from the others
+    changed = np.ptp(encoder.predict(image, verbose=0), axis=0).max(axis=-1) > 0
+    np.testing.assert_array_equal(changed, [[True, False], [False, False]])
 
 
 @pytest.mark.parametrize(
