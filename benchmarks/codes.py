@@ -42,6 +42,20 @@ def pca_errors(split, others: dict, counts: list[int], mirrored: bool) -> dict:
     return errors
 
 
+def named(rows: list[dict]):
+    """Names and points (values, test error) of the plot: one for all codes whose own would lie on one another."""
+    groups = []
+    for row in sorted(rows, key=lambda row: (row["values"], row["test"])):
+        last = groups[-1][-1] if groups else None
+        if last and last["values"] == row["values"] and row["test"] < 1.05 * last["test"]:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    for group in groups:
+        names = ", ".join(row["code"] for row in group)
+        yield names, (group[0]["values"], float(np.mean([row["test"] for row in group])))
+
+
 def draw(rows: list[dict], title: str, path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
@@ -54,9 +68,9 @@ def draw(rows: list[dict], title: str, path: Path) -> None:
         )
     pca = sorted((row["values"], row["pca"]) for row in rows if row["pca"])
     axes.plot(*zip(*pca, strict=True), color="tab:orange", marker=".", label="principal components, test")
-    for row in rows:
-        place = {"xytext": (-6, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
-        axes.annotate(row["code"], (row["values"], row["test"]), fontsize=8, **place)
+    place = {"xytext": (-6, 0), "textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 8}
+    for names, point in named(rows):
+        axes.annotate(names, point, **place)
     axes.set(xscale="log", yscale="log", xlabel="values of the code", ylabel="mean squared error", title=title)
     ticks = sorted({row["values"] for row in rows})
     axes.set_xticks(ticks, ticks)
