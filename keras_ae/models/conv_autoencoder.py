@@ -17,7 +17,7 @@ from keras_ae.models.networks import (
 )
 
 TASKS = ("reconstruct", "denoise", "complete", "segment")
-FEATURES_PER_VALUE = 3  # of the last level, for each value of the code; half of them are near 0 after a SiLU
+FEATURES_PER_VALUE = 3  # of the last level, for each value of the code: 2 were too few (docs/experiments.md, STL-10)
 
 
 def conv_autoencoder(
@@ -75,10 +75,11 @@ def conv_autoencoder(
         raise InputError("a segmentation needs 2 mask_classes or more")
     encoder_classes, decoder_classes = conditioned_classes(conditioning, num_classes or 0)
     levels = _levels(image_shape, code_size, code_channels, width, skip_connections)
+    sizes = level_sizes(image_shape, levels)
     network = {
-        "sizes": level_sizes(image_shape, levels),
+        "sizes": sizes,
         "filters": level_filters(levels + 1, width),  # of the image's own level, too
-        "code_window": _code_window(level_sizes(image_shape, levels)[-1], code_size),
+        "code_window": _code_window(sizes[-1], code_size),
         "skip_connections": skip_connections and levels > 0,
         "activation": activation,
     }
@@ -171,7 +172,8 @@ def _decoder(
 
 
 def _code_window(sides: tuple[int, int], code_size: int) -> dict:
-    """Of the convolution from the last level to the code, and of the one back: each place has its part of the level."""
+    """Of the convolution from the last level to the code, and of the one back: each place has its part of the
+    level, and the parts overlap by what the division leaves over."""
     strides = [side // code_size for side in sides]
     kernel = [side - (code_size - 1) * stride for side, stride in zip(sides, strides, strict=True)]
     return {"kernel_size": kernel, "strides": strides}
@@ -180,13 +182,15 @@ def _code_window(sides: tuple[int, int], code_size: int) -> dict:
 def _levels(
     image_shape: tuple[int, int, int], code_size: int, code_channels: int, width: int, skip_connections: bool
 ) -> int:
+    """How often height and width are halved, as `conv_autoencoder` says."""
     levels = 0
     while min(level_sizes(image_shape, levels)[-1]) > 1:
         below = level_sizes(image_shape, levels + 1)[-1]
         parts = min(below) == code_size or min(below) >= 2 * code_size
         features = math.prod(below) * level_filters(levels + 1, width)[-1]
         wide = features >= FEATURES_PER_VALUE * code_size**2 * code_channels
-        if min(below) < code_size or not (skip_connections or (parts and wide)):
+        enough = min(below) >= code_size if skip_connections else parts and wide
+        if not enough:
             break
         levels += 1
     return levels
