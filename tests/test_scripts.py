@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_ae import callbacks
+from keras_ae import InputError, callbacks, conv_autoencoder, save_model
 from keras_ae.data.shapes import CLASS_NAMES
 from tests.helpers import ONCE, folder_with_masks, once
 
@@ -134,6 +134,9 @@ def test_an_autoencoder_restores(script, tmp_path, task):
 
     code, out, err = script("sample", "run/model.keras", "--backend", BACKEND, "--count", "8", "--limit", "80")
     assert (code, out) == (0, "written: model-restored.png\n"), err
+    mirrored = script("sample", "run/model.keras", "--backend", BACKEND, "--count", "8", "--limit", "80", "--mirrored")
+    assert mirrored[:2] == (0, "written: model-restored-2.png\n"), mirrored[2]
+    assert Path("model-restored.png").read_bytes() != Path("model-restored-2.png").read_bytes()
     with Image.open("model-restored.png") as picture:
         assert 3 * 64 < picture.height < 4 * 64  # three rows of 8
         assert 8 * 64 < picture.width < 10 * 64
@@ -147,6 +150,23 @@ def test_an_autoencoder_restores(script, tmp_path, task):
     if task == "denoise":
         assert 20 < results["noisy_psnr"] < 21  # of 25/255, clipped
         assert "makes no samples" in script("sample", "run/model.keras", "--backend", BACKEND, "--kind", "samples")[2]
+
+
+def test_a_training_goes_on_from_a_model_with_fewer_blocks(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(TRAIN)
+    runs = importlib.import_module("_runs")
+    images = np.random.default_rng(0).random((2, 8, 8, 3), "float32")
+    saved, deep, other = (
+        conv_autoencoder((8, 8, 3), 2, 6, width=4, skip_connections=True, task="denoise", blocks=blocks)
+        for blocks in (0, 2, 1)
+    )
+    save_model(saved, tmp_path / "plain.keras")
+    runs.start_from(deep, tmp_path / "plain.keras")
+    expected = saved.predict(images, verbose=0)
+    np.testing.assert_allclose(deep.predict(images, verbose=0), expected, atol=1e-6)
+    save_model(deep, tmp_path / "deep.keras")
+    with pytest.raises(InputError, match="holds another model"):
+        runs.start_from(other, tmp_path / "deep.keras")
 
 
 @once("files and their names")

@@ -92,7 +92,8 @@ def restored(args, file):
         if task.masks and not masks:
             batch["segmentation"] = None
         inputs, target, *_ = task.examples(batch, split.indices[places])
-        output = restore_images(file.model, inputs["image"], mask=inputs.get("mask"), labels=inputs.get("label"))
+        given = {"mask": inputs.get("mask"), "labels": inputs.get("label")}
+        output = restore_images(file.model, inputs["image"], **given, mirrored=args.mirrored)
         rows = task.rows(inputs, output if target is None else target, output)
         if target is None:
             del rows["mask"]

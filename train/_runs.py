@@ -136,7 +136,7 @@ def take_flags(parser: _cli.Parser, args) -> None:
 
 
 def start_from(model, file: Path) -> None:
-    """Sets the model's weights to those of a saved one.
+    """Sets the model's weights to those of a saved one; blocks stay the identity that they are where it has none.
 
     Raises:
         InputError: the file does not load, or its model has other weights.
@@ -144,11 +144,19 @@ def start_from(model, file: Path) -> None:
     from keras_ae import InputError, load_model
 
     saved = load_model(file)
-    if [weight.shape for weight in saved.weights] != [weight.shape for weight in model.weights] or [
+    weights, found = model.weights, saved.weights
+    if not any(map(_of_block, found)):
+        weights = [weight for weight in weights if not _of_block(weight)]
+    if [weight.shape for weight in found] != [weight.shape for weight in weights] or [
         layer.name.rstrip("_0123456789") for layer in saved.layers
     ] != [layer.name.rstrip("_0123456789") for layer in model.layers]:
-        raise InputError(f"{file} holds another model; give the same image size, latents, width, classes and task")
-    model.set_weights(saved.get_weights())
+        raise InputError(f"{file} holds another model; give the same image size, code, width, blocks, classes and task")
+    for weight, value in zip(weights, found, strict=True):
+        weight.assign(value)
+
+
+def _of_block(weight) -> bool:
+    return "block_" in weight.path
 
 
 def metadata(args, dataset, model: str) -> dict:

@@ -18,6 +18,7 @@ def parser() -> _cli.Parser:
         add("--code-size", type=_cli.positive, default=2, help="height and width of the code")
         add("--code-channels", type=_cli.positive, default=128, help="features of the code at each of its places")
         add("--skip-connections", action="store_true", help="ways around the code at every level (U-Net)")
+        add("--blocks", type=int, default=0, help="residual blocks of two convolutions at each level")
         _cli.add_conditioning(add, "none")
 
     parser = _training.parser(__doc__.splitlines()[0], "conv_ae", code)
@@ -66,6 +67,7 @@ def build(args, dataset):
         task=args.task,
         mask_classes=dataset.mask_classes or 2,
         width=args.width,
+        blocks=args.blocks,
     )
 
 

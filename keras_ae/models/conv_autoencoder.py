@@ -13,6 +13,7 @@ from keras_ae.models.networks import (
     level_filters,
     level_sizes,
     output_layer,
+    residual_blocks,
     upsampled,
 )
 
@@ -31,6 +32,7 @@ def conv_autoencoder(
     task: str = "reconstruct",
     mask_classes: int = 2,
     width: int = 32,
+    blocks: int = 0,
     activation: str = "silu",
 ) -> keras.Model:
     """A functional model with the sub-models `encoder` and `decoder`, for plain `compile` and `fit`.
@@ -55,14 +57,18 @@ def conv_autoencoder(
             out come the probabilities (batch, height, width, mask_classes) of each pixel's classes.
         mask_classes: how many classes a segmentation tells apart.
         width: sizes the network: a quarter of the features of its last level.
+        blocks: residual blocks of two convolutions at each level, of the encoder below the image's own and of the
+            decoder above the code's (Lim et al. 2017, "Enhanced deep residual networks for single image
+            super-resolution"). They start as the identity, so that a network with them can go on from the weights of
+            one without.
 
     Raises:
-        InputError: sizes below 1, a code larger than the image, an unknown task or conditioning.
+        InputError: sizes below 1, blocks below 0, a code larger than the image, an unknown task or conditioning.
     """
-    if min(*image_shape, code_size, code_channels, width, mask_classes) < 1:
+    if min(*image_shape, code_size, code_channels, width, mask_classes) < 1 or blocks < 0:
         raise InputError(
             f"image shape {image_shape}, code_size {code_size}, code_channels {code_channels}, width {width} and "
-            f"mask_classes {mask_classes} must be 1 or more"
+            f"mask_classes {mask_classes} must be 1 or more, blocks {blocks} 0 or more"
         )
     if code_size > min(image_shape[:2]):
         raise InputError(
@@ -81,6 +87,7 @@ def conv_autoencoder(
         "filters": level_filters(levels + 1, width),  # of the image's own level, too
         "code_window": _code_window(sizes[-1], code_size),
         "skip_connections": skip_connections and levels > 0,
+        "blocks": blocks,
         "activation": activation,
     }
     residual = skip_connections and task in ("denoise", "complete")
@@ -110,7 +117,7 @@ def conv_autoencoder(
 
 
 def _encoder(
-    image_shape, code_channels, *, sizes, filters, code_window, skip_connections, activation, mask, num_classes
+    image_shape, code_channels, *, sizes, filters, code_window, skip_connections, blocks, activation, mask, num_classes
 ) -> keras.Model:
     """image[, mask][, label] -> code[, the features of each level but the last, from the image's down].
 
@@ -124,9 +131,9 @@ def _encoder(
     if skip_connections:
         x = Conv2D(filters[0], 3, padding="same", activation=activation)(x)
     skips = []
-    for count in filters[1:]:
+    for level, count in enumerate(filters[1:], 1):
         skips.append(x)
-        x = downsampled(x, count, activation)
+        x = residual_blocks(downsampled(x, count, activation), blocks, activation, level)
     if num_classes is not None:
         inputs.append(keras.Input((), dtype="int32", name="label"))
         x = with_label(x, inputs[-1], num_classes)
@@ -142,6 +149,7 @@ def _decoder(
     filters,
     code_window,
     skip_connections,
+    blocks,
     activation,
     num_classes,
     output_bias,
@@ -164,6 +172,8 @@ def _decoder(
         if skip_connections:
             x = layers.Concatenate()([x, skips[level]])
             x = Conv2D(filters[level], 3, padding="same", activation=activation)(x)
+        if level > 0 or skip_connections:
+            x = residual_blocks(x, blocks, activation, level)
     if skip_connections or len(filters) == 1:
         x = Conv2D(channels, 3, padding="same", **last)(x)
     if softmax:

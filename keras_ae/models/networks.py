@@ -99,6 +99,16 @@ def upsampled(x, filters: int, size: tuple[int, int], **kwargs):
     return layers.Cropping2D(extra, dtype=kwargs.get("dtype"))(x) if any(map(any, extra)) else x
 
 
+def residual_blocks(x, count: int, activation: str, level: int):
+    """x + convolution(activation(convolution(x))), `count` times; nothing is added before training."""
+    for number in range(count):
+        name = f"block_{level}_{number}"
+        found = Conv2D(x.shape[-1], 3, padding="same", activation=activation, name=f"{name}_in")(x)
+        found = Conv2D(x.shape[-1], 3, padding="same", kernel_initializer="zeros", name=f"{name}_out")(found)
+        x = layers.Add()([x, found])
+    return x
+
+
 def output_layer(bias: float) -> dict:
     """What makes a convolution a network's last: linear, float32 whatever the policy, starting at `bias`."""
     return {"dtype": "float32", "bias_initializer": keras.initializers.Constant(bias), "name": "output"}

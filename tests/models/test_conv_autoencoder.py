@@ -20,8 +20,8 @@ SHAPES = [
     ((32, 32, 3), 2, {}),
     ((32, 32, 3), 1, {"skip_connections": True}),
     ((28, 28, 1), 3, {"skip_connections": True}),
-    ((45, 61, 3), 2, {}),
-    ((45, 61, 3), 5, {"skip_connections": True}),
+    ((45, 61, 3), 2, {"blocks": 1}),
+    ((45, 61, 3), 5, {"skip_connections": True, "blocks": 2}),
     ((9, 5, 3), 5, {"skip_connections": True}),
     ((1, 1, 1), 1, {}),
 ]
@@ -109,6 +109,37 @@ def test_completion_returns_known_pixels_unchanged():
     np.testing.assert_array_equal(restore_images(model, hidden, mask=mask[..., 0]), found)
 
 
+@pytest.mark.parametrize("task", ["complete", "segment"])
+def test_mirrored_restorations_do_not_depend_on_the_side(task):
+    model = conv_autoencoder((8, 8, 3), 2, 6, width=4, task=task, num_classes=3, conditioning="decoder")
+    given = {"labels": np.array([0, 1, 2])}
+    images = batch(3)["image"]
+    if task == "complete":
+        given["mask"] = inputs_of(model, 3)["mask"]
+    once = restore_images(model, images, **given)
+    mean = restore_images(model, images, **given, mirrored=True)
+    if task == "complete":
+        known = np.broadcast_to(given["mask"] > 0, images.shape)
+        np.testing.assert_array_equal(mean[known], images[known])
+        given["mask"] = given["mask"][:, :, ::-1]
+    other = restore_images(model, images[:, :, ::-1], **given)[:, :, ::-1]
+    np.testing.assert_allclose(mean, (once + other) / 2, atol=1e-6)
+    assert np.abs(once - other).max() > 1e-3
+    found = restore_images(model, images[:, :, ::-1], **given, mirrored=True)[:, :, ::-1]
+    np.testing.assert_allclose(found, mean, atol=1e-6)
+
+
+def test_blocks_start_as_the_identity():
+    plain = conv_autoencoder((8, 8, 3), 2, 6, width=4, skip_connections=True)
+    deep = conv_autoencoder((8, 8, 3), 2, 6, width=4, skip_connections=True, blocks=2)
+    blocks = [weight for weight in deep.weights if "block_" in weight.path]
+    assert len(deep.weights) - len(plain.weights) == len(blocks) == 2 * 4 * (2 + 2)  # 2 of 4 at each level
+    for weight, value in zip([each for each in deep.weights if "block_" not in each.path], plain.weights, strict=True):
+        weight.assign(value)
+    images = batch(2)["image"]
+    np.testing.assert_allclose(deep.predict(images, verbose=0), plain.predict(images, verbose=0), atol=1e-6)
+
+
 def test_a_denoiser_with_skip_connections_starts_at_its_input():
     model = conv_autoencoder((8, 8, 3), 2, 6, width=4, task="denoise", skip_connections=True)
     last = model.get_layer("decoder").get_layer("output")
@@ -127,6 +158,7 @@ def test_segmentation_gives_probabilities():
 BUILDING = [
     ({"code_size": 9}, "give 1 to 8"),
     ({"code_size": 0}, "must be 1 or more"),
+    ({"blocks": -1}, "blocks -1 0 or more"),
     ({"task": "sharpen"}, "known are reconstruct, denoise, complete, segment"),
     ({"conditioning": "all"}, "known are none, decoder, both"),
     ({"conditioning": "decoder"}, "needs classes"),
