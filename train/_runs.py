@@ -151,7 +151,7 @@ def start_from(model, file: Path) -> None:
         layer.name.rstrip("_0123456789") for layer in saved.layers
     ] != [layer.name.rstrip("_0123456789") for layer in model.layers]:
         raise InputError(f"{file} holds another model; give the same image size, code, width, blocks, classes and task")
-    for weight, value in zip(weights, found, strict=True):
+    for weight, value in zip(weights, saved.get_weights(), strict=True):
         weight.assign(value)
 
 
