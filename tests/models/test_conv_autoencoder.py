@@ -134,9 +134,8 @@ def test_blocks_start_as_the_identity():
     deep = conv_autoencoder((8, 8, 3), 2, 6, width=4, skip_connections=True, blocks=2)
     blocks = [weight for weight in deep.weights if "block_" in weight.path]
     assert len(deep.weights) - len(plain.weights) == len(blocks) == 2 * 4 * (2 + 2)  # 2 of 4 at each level
-    for weight, value in zip(
-        [each for each in deep.weights if "block_" not in each.path], plain.get_weights(), strict=True
-    ):
+    others = [weight for weight in deep.weights if "block_" not in weight.path]
+    for weight, value in zip(others, plain.get_weights(), strict=True):
         weight.assign(value)
     images = batch(2)["image"]
     np.testing.assert_allclose(deep.predict(images, verbose=0), plain.predict(images, verbose=0), atol=1e-6)
