@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_ae import InputError, callbacks, conv_autoencoder, save_model
+from keras_ae import callbacks
 from keras_ae.data.shapes import CLASS_NAMES
 from tests.helpers import ONCE, folder_with_masks, once
 
@@ -111,6 +111,8 @@ def test_train_sample_evaluate(script, tmp_path):
     assert len(losses) == 1 + len(CLASS_NAMES)
     assert min(losses[1:]) < losses[0] < max(losses[1:])
 
+    code, _, err = script("sample", "run/model.keras", "--backend", BACKEND, "--mirrored")
+    assert (code, "samples have no mirrored mean" in err) == (2, True)
     code, _, err = smoke(script, "again", "--start-from", "run/model.keras", "--latent-dim", "3")
     assert code == 2
     assert "holds another model" in err
@@ -150,23 +152,6 @@ def test_an_autoencoder_restores(script, tmp_path, task):
     if task == "denoise":
         assert 20 < results["noisy_psnr"] < 21  # of 25/255, clipped
         assert "makes no samples" in script("sample", "run/model.keras", "--backend", BACKEND, "--kind", "samples")[2]
-
-
-def test_a_training_goes_on_from_a_model_with_fewer_blocks(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(TRAIN)
-    runs = importlib.import_module("_runs")
-    images = np.random.default_rng(0).random((2, 8, 8, 3), "float32")
-    saved, deep, other = (
-        conv_autoencoder((8, 8, 3), 2, 6, width=4, skip_connections=True, task="denoise", blocks=blocks)
-        for blocks in (0, 2, 1)
-    )
-    save_model(saved, tmp_path / "plain.keras")
-    runs.start_from(deep, tmp_path / "plain.keras")
-    expected = saved.predict(images, verbose=0)
-    np.testing.assert_allclose(deep.predict(images, verbose=0), expected, atol=1e-6)
-    save_model(deep, tmp_path / "deep.keras")
-    with pytest.raises(InputError, match="holds another model"):
-        runs.start_from(other, tmp_path / "deep.keras")
 
 
 @once("files and their names")

@@ -142,21 +142,18 @@ def start_from(model, file: Path) -> None:
         InputError: the file does not load, or its model has other weights.
     """
     from keras_ae import InputError, load_model
+    from keras_ae.models.networks import of_block
 
     saved = load_model(file)
     weights, found = model.weights, saved.weights
-    if not any(map(_of_block, found)):
-        weights = [weight for weight in weights if not _of_block(weight)]
+    if not any(map(of_block, found)):
+        weights = [weight for weight in weights if not of_block(weight)]
     if [weight.shape for weight in found] != [weight.shape for weight in weights] or [
         layer.name.rstrip("_0123456789") for layer in saved.layers
     ] != [layer.name.rstrip("_0123456789") for layer in model.layers]:
         raise InputError(f"{file} holds another model; give the same image size, code, width, blocks, classes and task")
     for weight, value in zip(weights, saved.get_weights(), strict=True):
         weight.assign(value)
-
-
-def _of_block(weight) -> bool:
-    return "block_" in weight.path
 
 
 def metadata(args, dataset, model: str) -> dict:

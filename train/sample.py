@@ -58,8 +58,6 @@ def main() -> None:
         parse.error(f"--output {args.output} must end in .png, .webp or .jpg")
     if args.kind == "interpolations" and args.count and args.count < 2:
         parse.error("interpolations need two images or more; raise --count")
-    if args.mirrored and args.kind not in (None, "restored"):
-        parse.error("--mirrored is for restored images")
     if args.smoke:
         args.count, args.limit = 4, args.limit or 20
     _cli.set_environment(parse, args.backend)
@@ -72,6 +70,8 @@ def main() -> None:
     kind = args.kind or ("samples" if file.is_vae else "restored")
     if args.split == "all" and kind != "restored":
         raise InputError(f"{kind} start from one split; --split all is for restored images")
+    if args.mirrored and kind != "restored":
+        raise InputError(f"{kind} have no mirrored mean; --mirrored is for restored images")
     if file.is_vae == (kind == "restored"):
         raise InputError(f"a {'VAE' if file.is_vae else 'convolutional autoencoder'} makes no {kind}")
     rows, names, files = _pictures.KINDS[kind](args, file)

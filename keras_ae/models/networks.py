@@ -9,6 +9,7 @@ from keras_ae.errors import InputError
 from keras_ae.layers import Conv2D, Conv2DTranspose, with_label
 
 CONDITIONINGS = ("none", "decoder", "both")
+BLOCK = "block_"  # how the names of the layers of residual blocks begin
 KERNEL = 4  # a multiple of the stride, so that the transposed convolution covers every pixel equally often
 
 
@@ -102,11 +103,16 @@ def upsampled(x, filters: int, size: tuple[int, int], **kwargs):
 def residual_blocks(x, count: int, activation: str, level: int):
     """x + convolution(activation(convolution(x))), `count` times; nothing is added before training."""
     for number in range(count):
-        name = f"block_{level}_{number}"
+        name = f"{BLOCK}{level}_{number}"
         found = Conv2D(x.shape[-1], 3, padding="same", activation=activation, name=f"{name}_in")(x)
         found = Conv2D(x.shape[-1], 3, padding="same", kernel_initializer="zeros", name=f"{name}_out")(found)
         x = layers.Add()([x, found])
     return x
+
+
+def of_block(weight) -> bool:
+    """Whether a weight of these networks belongs to a residual block."""
+    return BLOCK in weight.path
 
 
 def output_layer(bias: float) -> dict:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_ae import InputError, conv_autoencoder, load_model, restore_images, save_model
+from keras_ae.models.networks import of_block
 from keras_ae.tasks import TASKS
 from tests.helpers import batch
 
@@ -132,9 +133,9 @@ def test_mirrored_restorations_do_not_depend_on_the_side(task):
 def test_blocks_start_as_the_identity():
     plain = conv_autoencoder((8, 8, 3), 2, 6, width=4, skip_connections=True)
     deep = conv_autoencoder((8, 8, 3), 2, 6, width=4, skip_connections=True, blocks=2)
-    blocks = [weight for weight in deep.weights if "block_" in weight.path]
+    blocks = list(filter(of_block, deep.weights))
     assert len(deep.weights) - len(plain.weights) == len(blocks) == 2 * 4 * (2 + 2)  # 2 of 4 at each level
-    others = [weight for weight in deep.weights if "block_" not in weight.path]
+    others = [weight for weight in deep.weights if not of_block(weight)]
     for weight, value in zip(others, plain.get_weights(), strict=True):
         weight.assign(value)
     images = batch(2)["image"]
