@@ -48,7 +48,7 @@ class Network:
 
 def default_network(side: int, width: int, batch_size: int) -> Network:
     """What `conv_vae` builds for square colour images."""
-    from keras_ae.models.networks import level_filters
+    from keras_ae.networks.conv import level_filters
 
     levels = max(1, round(math.log2(side / 4)))
     return Network(side, tuple(level_filters(levels, width)), 0, "silu", batch_size)
@@ -70,7 +70,7 @@ def keras_networks(network: Network):
     from keras import layers
 
     from keras_ae.layers import Conv2D, Conv2DTranspose
-    from keras_ae.models.networks import build_decoder, build_encoder
+    from keras_ae.networks.conv import build_decoder, build_encoder
 
     shape = (network.side, network.side, 3)
     if not network.dense:

@@ -8,16 +8,16 @@ import sys
 import time
 from pathlib import Path
 
-import _cli
+import _flags
 
 SCRIPTS = Path(__file__).parent.parent / "train"
 
 
-def parser(description: str, dataset: str) -> _cli.Parser:
+def parser(description: str, dataset: str) -> _flags.Parser:
     """The flags of every experiment that trains; what follows `--` goes to the training script."""
-    parser = _cli.Parser(description=description)
-    _cli.add_backend(parser)
-    _cli.add_data(parser, dataset)
+    parser = _flags.Parser(description=description)
+    _flags.add_backend(parser)
+    _flags.add_data(parser, dataset)
     parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="where the runs are, or will be")
     parser.add_argument("flags", nargs="*", metavar="-- FLAG", help="flags of the training script, for every run")
     return parser

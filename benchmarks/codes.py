@@ -13,7 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
 
-import _cli
+import _environment
+import _flags
 import _trained
 import numpy as np
 from _pca import along, components
@@ -97,7 +98,7 @@ def main() -> None:
         parser.error(
             f"{', '.join(taken)} is not for this experiment: it reconstructs images as they are, without labels"
         )
-    _cli.set_environment(parser, args.backend)
+    _environment.set_environment(parser, args.backend)
     from keras_ae import data, images, load_model, restore_images
 
     dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
@@ -133,9 +134,9 @@ def measured(model, splits: dict) -> tuple[int, dict]:
     task = get_task("reconstruct")
     model.compile(**task.measures(model))
     return model.count_params(), {
-        name: _cli.measure(model, data.evaluation_batches(split, task=task))["mse"] for name, split in splits.items()
+        name: _flags.measure(model, data.evaluation_batches(split, task=task))["mse"] for name, split in splits.items()
     }
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _flags.run(main)

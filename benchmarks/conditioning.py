@@ -11,7 +11,8 @@ from statistics import mean, stdev
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
 
-import _cli
+import _environment
+import _flags
 import _trained
 
 # script -> what is compared
@@ -24,11 +25,11 @@ COMPARED = {
 def main() -> None:
     parser = _trained.parser(__doc__.splitlines()[0], "cifar10")
     parser.add_argument("--script", choices=COMPARED, default="vae.py", help="what is trained")
-    parser.add_argument("--seeds", type=_cli.positive, default=3, help="runs of each")
+    parser.add_argument("--seeds", type=_flags.positive, default=3, help="runs of each")
     args = parser.parse_args()
-    _cli.set_environment(parser, args.backend)
+    _environment.set_environment(parser, args.backend)
     from keras_ae import InputError, read_metadata
-    from keras_ae.models.networks import CONDITIONINGS
+    from keras_ae.networks.conv import CONDITIONINGS
 
     measures = COMPARED[args.script]
     print("| labels for | " + " | ".join(measures.values()) + " | minutes a run |")
@@ -54,4 +55,4 @@ def spread(values: list[float]) -> str:
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _flags.run(main)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
 
-import _cli
+import _environment
+import _flags
 import numpy as np
 
 COMPONENTS = 10
@@ -93,21 +94,21 @@ def generated(autoencoder, vae, dataset):
 
 
 def main() -> None:
-    parser = _cli.Parser(description=__doc__.splitlines()[0])
-    _cli.add_backend(parser)
-    _cli.add_data(parser, "cifar10")
+    parser = _flags.Parser(description=__doc__.splitlines()[0])
+    _flags.add_backend(parser)
+    _flags.add_data(parser, "cifar10")
     parser.add_argument("--autoencoder", type=Path, required=True, metavar="FILE", help="without labels")
     parser.add_argument("--vae", type=Path, required=True, metavar="FILE", help="of the same data set")
-    parser.add_argument("--epochs", type=_cli.positive, default=8, help="of the classifier")
+    parser.add_argument("--epochs", type=_flags.positive, default=8, help="of the classifier")
     parser.add_argument("--output", type=Path, metavar="FILE", help="a picture")
     args = parser.parse_args()
-    _cli.set_environment(parser, args.backend)
+    _environment.set_environment(parser, args.backend)
     import keras
 
     from keras_ae import InputError, data, images, load_model
 
     dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
-    _cli.forget_tensorflow(args.backend)
+    _environment.forget_tensorflow(args.backend)
     if not dataset.class_names:
         raise InputError(f"{dataset.name} has no classes; take a data set with labels")
     autoencoder, vae = load_model(args.autoencoder), load_model(args.vae)
@@ -130,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _flags.run(main)

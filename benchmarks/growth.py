@@ -21,7 +21,8 @@ import _contenders
 from _networks import default_network
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
-import _cli
+import _environment
+import _flags
 
 BASE = {"side": 32, "batch": 64, "width": 64}
 GROWN = {"side": (32, 64, 96, 128), "batch": (16, 32, 64, 128), "width": (16, 32, 64, 96)}
@@ -50,7 +51,11 @@ def started(backend: str, point: dict, steps: int) -> dict:
     command = [sys.executable, __file__, "--worker", "--backend", backend, "--steps", str(steps)]
     command += [text for name, value in point.items() for text in (f"--{name}", str(value))]
     done = subprocess.run(
-        command, env=os.environ | {"GLIBC_TUNABLES": _cli.ALLOCATOR}, stdout=subprocess.PIPE, text=True, check=True
+        command,
+        env=os.environ | {"GLIBC_TUNABLES": _environment.ALLOCATOR},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -75,7 +80,7 @@ def draw(rows: list[dict], backend: str, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", choices=_cli.BACKENDS, default="tensorflow")
+    parser.add_argument("--backend", choices=_flags.BACKENDS, default="tensorflow")
     parser.add_argument("--steps", type=int, default=10, help="batches an epoch")
     parser.add_argument("--output", type=Path, default=Path("growth.png"), help="the plot")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
-import _cli
+import _flags
 from _pca import along, components
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    _cli.add_data(parser, "cifar10")
+    _flags.add_data(parser, "cifar10")
     parser.add_argument("--split", choices=("train", "validation", "test"), default="validation", help="measured on")
     parser.add_argument("--latents", default="8,16,32,40,64,128,256,512", help="their numbers (default: %(default)s)")
     args = parser.parse_args()
@@ -59,4 +59,4 @@ def terms(variances, squares, total, s) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _flags.run(main)

@@ -17,13 +17,13 @@ from pathlib import Path
 os.environ.setdefault("KERAS_BACKEND", "torch")
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
 
-import _cli
+import _flags
 import numpy as np
 from skimage.metrics import structural_similarity
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet, inpaint_biharmonic
 
 from keras_ae import InputError, data, get_task, load_model, restore_images
-from keras_ae.images import grid
+from keras_ae.pictures import grid
 
 SIGMA = 25 / 255
 SHOWN = 8  # images of the picture
@@ -153,11 +153,11 @@ def table(rows: list[dict]) -> None:
 
 
 def main() -> None:
-    parser = _cli.Parser(description=__doc__.splitlines()[0])
-    _cli.add_data(parser, "cifar10")
+    parser = _flags.Parser(description=__doc__.splitlines()[0])
+    _flags.add_data(parser, "cifar10")
     parser.add_argument("--denoiser", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task denoise")
     parser.add_argument("--completer", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task complete")
-    parser.add_argument("--tune", type=_cli.positive, default=100, help="validation images to tune the others on")
+    parser.add_argument("--tune", type=_flags.positive, default=100, help="validation images to tune the others on")
     parser.add_argument("--output", type=Path, metavar="FILE", help="a picture of the first test images")
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
     args = parser.parse_args()
@@ -184,4 +184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _flags.run(main)

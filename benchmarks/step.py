@@ -16,7 +16,8 @@ import _contenders
 from _networks import NETWORKS, keras_networks
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
-import _cli
+import _environment
+import _flags
 
 
 def variants(network, stop) -> dict:
@@ -30,7 +31,7 @@ def variants(network, stop) -> dict:
         def update_metrics(self, *args, **kwargs):
             pass
 
-    class Same(data.batches.Stream):
+    class Same(data.batches.TrainingBatches):
         def __getitem__(self, index):
             return ready
 
@@ -42,7 +43,7 @@ def variants(network, stop) -> dict:
     images = np.random.default_rng(0).integers(0, 256, (10_000, network.side, network.side, 3), "uint8")
     split = data.Split({"images": images, "labels": np.zeros(len(images), "int32")}, np.arange(len(images)))
     batches = data.training_batches(split, network.batch_size)
-    stream = data.batches.Stream(split, network.batch_size, 0, (0, 0), False)
+    stream = data.batches.TrainingBatches(split, network.batch_size, 0, (0, 0), False)
     ready = stream[0]
     same = backends.feed(Same(split, network.batch_size, 0, (0, 0), False))
     shown = [callbacks.Progress(), stop]
@@ -69,11 +70,11 @@ def measured(trained: dict, steps: int, rounds: int) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", choices=_cli.BACKENDS, default="tensorflow")
+    parser.add_argument("--backend", choices=_flags.BACKENDS, default="tensorflow")
     parser.add_argument("--steps", type=int, default=15, help="batches an epoch")
     parser.add_argument("--rounds", type=int, default=7, help="epochs of each")
     args = parser.parse_args()
-    _cli.restart_with_allocator()
+    _environment.restart_with_allocator()
     _contenders.prepare(args.backend)
     from keras_ae.callbacks import StopOnSignal
 

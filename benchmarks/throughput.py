@@ -23,7 +23,7 @@ import _contenders
 from _networks import NETWORKS
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
-import _cli
+import _environment
 
 TARGETS = [
     ("keras_ae tensorflow", "pythae", 1.15),
@@ -72,7 +72,7 @@ def started(args, contender: str) -> dict:
     """The same in a fresh process."""
     environment = dict(os.environ)
     if contender.startswith("keras_ae ") or args.allocator:
-        environment["GLIBC_TUNABLES"] = _cli.ALLOCATOR
+        environment["GLIBC_TUNABLES"] = _environment.ALLOCATOR
     command = [
         sys.executable,
         __file__,

@@ -20,7 +20,7 @@ import _contenders
 from _networks import NETWORKS
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
-import _cli
+import _environment
 
 # name -> (function, Keras's backend, network, learning rate, batches at most)
 ROWS = {
@@ -85,7 +85,7 @@ def main() -> None:
     for name in args.only or [name for name in ROWS if name != "pythae" or find_spec("pythae")]:
         environment = dict(os.environ)
         if name.startswith("keras_ae"):
-            environment["GLIBC_TUNABLES"] = _cli.ALLOCATOR
+            environment["GLIBC_TUNABLES"] = _environment.ALLOCATOR
         command = [sys.executable, *sys.orig_argv[1:], "--row", name]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         found = json.loads(done.stdout.splitlines()[-1])

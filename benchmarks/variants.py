@@ -20,7 +20,8 @@ import _contenders
 from _networks import default_network, keras_networks
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
-import _cli
+import _environment
+import _flags
 
 PARTS = 7  # of the schedule: the time of a step is their median, without the first
 
@@ -160,7 +161,7 @@ def trained(name: str, images, validation, width: int, batches: int, seed: int) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", choices=_cli.BACKENDS, default="tensorflow")
+    parser.add_argument("--backend", choices=_flags.BACKENDS, default="tensorflow")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--width", type=int, default=32, help="of the networks")
     parser.add_argument("--batches", type=int, default=756, help="of the whole schedule")
@@ -168,7 +169,7 @@ def main() -> None:
     parser.add_argument("--data-dir", help="where prepared tensorflow-datasets lie")
     parser.add_argument("--cache-dir", help="where decoded images are kept")
     args = parser.parse_args()
-    _cli.restart_with_allocator()
+    _environment.restart_with_allocator()
     _contenders.prepare(args.backend)
     from keras_ae import data
 

@@ -5,7 +5,8 @@ Importing this package registers its classes, so that its `.keras` files load.
 
 from keras_ae import callbacks, data
 from keras_ae.errors import CheckpointError, InputError, NotFiniteError
-from keras_ae.models import VAE, build_decoder, build_encoder, conv_autoencoder, conv_vae, restore_images
+from keras_ae.models import VAE, conv_autoencoder, conv_vae, restore_images
+from keras_ae.networks import build_decoder, build_encoder
 from keras_ae.optimizers import Muon
 from keras_ae.saving import load_model, read_metadata, save_model
 from keras_ae.tasks import get_task

@@ -1,4 +1,6 @@
-"""The errors that a user can mend."""
+"""The errors that a user can fix."""
+
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -14,3 +16,16 @@ class NotFiniteError(RuntimeError):
 
 class CheckpointError(OSError):
     """Training stopped because its state cannot be written; the last state written is intact."""
+
+
+def one_of(name, known: Iterable[str], what: str) -> None:
+    """Returns if `name` is one of `known`.
+
+    Args:
+        what: the kind of thing that is named, for the message.
+
+    Raises:
+        InputError: it is not; the message lists what is known.
+    """
+    if name not in known:
+        raise InputError(f"unknown {what} '{name}'; known are {', '.join(known)}")

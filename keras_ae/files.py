@@ -1,14 +1,22 @@
-"""Writing a file whole or not at all."""
+"""Files that are written whole or not at all, JSON that is checked when it is read, and the lock of a folder."""
 
 import contextlib
+import json
 import os
 import warnings
+import zlib
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from keras_ae.errors import InputError
+
+CHECKSUM = "crc32"
 
 
 @contextlib.contextmanager
 def atomic(path: Path):
-    """Gives a temporary path beside `path`, with its ending, and moves it there when the block ends well."""
+    """Gives a temporary path beside `path`, with the same suffix, and moves it there when the block ends well."""
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
@@ -23,11 +31,56 @@ def atomic(path: Path):
 
 @contextlib.contextmanager
 def dispensable(path: Path):
-    """Gives the path; if writing it fails, in whatever way, a warning says so and the training goes on."""
+    """Gives the path; if writing it fails, in whatever way, a warning says so and the training continues."""
     try:
         yield path
     except Exception as error:
-        warnings.warn(f"{path} is not written ({error or type(error).__name__}); the training goes on", stacklevel=3)
+        warnings.warn(f"{path} is not written ({error or type(error).__name__}); the training continues", stacklevel=3)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Writes `content` with a checksum beside its keys."""
+    content = json.loads(json.dumps(content))  # as it will be read
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps({**content, CHECKSUM: checksum(content)}, indent=1))
+
+
+def read_json(path: Path) -> dict:
+    """What `write_json` wrote.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not as it was written.
+    """
+    try:
+        content = json.loads(path.read_text())
+        expected = content.pop(CHECKSUM)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} has no checksum") from error
+    if expected != checksum(content):
+        raise ValueError(f"{path} was changed")
+    return content
+
+
+def checksum(content) -> int:
+    """Of anything that JSON can hold."""
+    return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+
+
+@contextlib.contextmanager
+def lock(folder: Path):
+    """Keeps other processes out of `folder`; the system takes the lock from a process that dies.
+
+    Raises:
+        InputError: another process is in it.
+    """
+    process = folder / ".process"
+    try:
+        with FileLock(folder / ".lock", blocking=False):
+            process.write_text(str(os.getpid()))
+            yield
+    except Timeout as error:
+        raise InputError(f"{folder} is in use by process {process.read_text()}; wait for it, or stop it") from error
 
 
 def remove_leftovers(folder: Path) -> None:

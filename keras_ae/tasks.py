@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from keras_ae.data.corruption import corrupt, parse_corruptions
-from keras_ae.errors import InputError
+from keras_ae.errors import InputError, one_of
 from keras_ae.objectives import PSNR, SSIM, get_loss
 
 EVALUATION_SEED = 2026
@@ -174,8 +174,7 @@ def get_task(name: str, corruption: str | None = None, *, label: bool = False) -
     Raises:
         InputError: no such task, or a corruption that it does not mend.
     """
-    if name not in TASKS:
-        raise InputError(f"unknown task '{name}'; known are {', '.join(TASKS)}")
+    one_of(name, TASKS, "task")
     return TASKS[name](corruption, label=label)
 
 

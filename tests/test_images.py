@@ -1,6 +1,6 @@
 import numpy as np
 
-from keras_ae import images
+from keras_ae import pictures as images
 
 
 def test_each_image_stands_in_its_place_in_its_colours():

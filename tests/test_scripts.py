@@ -29,10 +29,10 @@ def script(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("warnings.showwarning", None)  # the scripts set it
     monkeypatch.setattr("socket.socket.connect", _no_network)
-    monkeypatch.setattr(importlib.import_module("_cli"), "forget_tensorflow", lambda backend: None)
+    monkeypatch.setattr(importlib.import_module("_environment"), "forget_tensorflow", lambda backend: None)
 
     def run(name: str, *arguments) -> tuple[int, str, str]:
-        cli, module = importlib.import_module("_cli"), importlib.import_module(name)
+        cli, module = importlib.import_module("_flags"), importlib.import_module(name)
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
         capsys.readouterr()
         code = 0
@@ -61,7 +61,7 @@ def test_help_imports_no_framework_and_names_all_there_is(name):
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "--backend {tensorflow,jax,torch}" in printed
     if name == "vae":
-        from keras_ae.models import CONDITIONINGS
+        from keras_ae.networks import CONDITIONINGS
         from keras_ae.objectives import LIKELIHOODS
 
         for word in (*LIKELIHOODS, *CONDITIONINGS):

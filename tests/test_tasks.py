@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from keras_ae import InputError, conv_autoencoder, data, get_task
-from keras_ae.data.batches import Pass
+from keras_ae.data.batches import EvaluationBatches
 from keras_ae.models import TASKS as BUILT
 from keras_ae.tasks import TASKS
 from tests.helpers import folder_with_masks
@@ -22,7 +22,7 @@ def test_models_are_built_for_every_task():
 def test_batches_of_a_task(shapes):
     clean = shapes.test.batch(slice(0, 5))["image"]
     for name, names in (("reconstruct", {"image"}), ("denoise", {"image"}), ("complete", {"image", "mask"})):
-        inputs, target, *weights = Pass(shapes.test, 5, get_task(name))[0]
+        inputs, target, *weights = EvaluationBatches(shapes.test, 5, get_task(name))[0]
         assert inputs.keys() == names
         np.testing.assert_array_equal(target, clean)
         if name == "complete":

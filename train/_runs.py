@@ -8,13 +8,13 @@ import time
 import zlib
 from pathlib import Path
 
-import _cli
+import _flags
 
 CONFIG = "config.json"
 PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume", "start_from")
 
 
-def check_output(parser: _cli.Parser, args) -> None:
+def check_output(parser: _flags.Parser, args) -> None:
     """Whatever is wrong with --output is better known before the training."""
     if args.output is None or (vars(args).get("resume") and args.output.exists()):
         return
@@ -61,7 +61,7 @@ def _make(run_dir: Path, flags: dict) -> None:
         raise InputError(f"cannot write {run_dir} ({error.strerror}); choose another with --run-dir") from error
 
 
-def open_search(parser: _cli.Parser, run_dir: Path, flags: dict, wait: bool) -> None:
+def open_search(parser: _flags.Parser, run_dir: Path, flags: dict, wait: bool) -> None:
     """A new folder that keeps the flags; or one of the same flags, to go on in. A worker waits for the chief's."""
     while wait and not (run_dir / CONFIG).exists():
         time.sleep(1)
@@ -83,7 +83,7 @@ def write_config(run_dir: Path, flags: dict) -> None:
     (run_dir / CONFIG).write_text(json.dumps({"flags": flags, "crc32": _checksum(flags)}, indent=1))
 
 
-def read_config(parser: _cli.Parser, run_dir: Path) -> dict:
+def read_config(parser: _flags.Parser, run_dir: Path) -> dict:
     """The flags of a run; one line and exit code 2 if they are not as they were written."""
     path = run_dir / CONFIG
     try:
@@ -122,7 +122,7 @@ def lock(run_dir: Path):
         raise InputError(f"{run_dir} is in use by process {process.read_text()}; wait for it, or stop it") from error
 
 
-def take_flags(parser: _cli.Parser, args) -> None:
+def take_flags(parser: _flags.Parser, args) -> None:
     """Sets the flags kept in the run of --resume; only where the data lies may be said anew."""
     anew = {"resume", "data_dir", "cache_dir"}
     given = {name for name, value in vars(args).items() if value != parser.get_default(name)} - anew
@@ -142,7 +142,7 @@ def start_from(model, file: Path) -> None:
         InputError: the file does not load, or its model has other weights.
     """
     from keras_ae import InputError, load_model
-    from keras_ae.models.networks import of_block
+    from keras_ae.networks.conv import of_block
 
     saved = load_model(file)
     weights, found = model.weights, saved.weights

@@ -5,7 +5,7 @@ import csv
 import math
 from dataclasses import replace
 
-import _cli
+import _flags
 import _runs
 import _training
 import conv_ae
@@ -158,11 +158,11 @@ def finish(args, search) -> None:
     model = build(flags, dataset)
     keras_ae.fit(model, dataset, args.run_dir / f"best_{best.trial_id}", epochs=epochs, **search.fit_arguments)
     task = _task(args)
-    test = _cli.measure(model, data.evaluation_batches(dataset.test, task=task))
+    test = _flags.measure(model, data.evaluation_batches(dataset.test, task=task))
     about = {"task": "reconstruct", "corruption": task.corruption} if task else {"likelihood": args.likelihood}
     about |= {"tuned": values, "test": test}
     keras_ae.save_model(model, args.output, _runs.metadata(flags, dataset, args.model) | about)
-    _cli.table(f"{len(dataset.test):,} test images", test)
+    _flags.table(f"{len(dataset.test):,} test images", test)
     _card(flags, values, len(train), test)
     print(f"\nWritten: {args.output} with a card beside it, and in {args.run_dir}: trials.csv, plots")
     print(f"next: python train/sample.py {args.output} --backend {args.backend}")

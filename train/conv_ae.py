@@ -3,11 +3,11 @@
 python train/conv_ae.py --backend torch --task denoise --skip-connections
 """
 
-import _cli
+import _flags
 import _training
 
 
-def parser() -> _cli.Parser:
+def parser() -> _flags.Parser:
     def code(add):
         add(
             "--task",
@@ -15,16 +15,16 @@ def parser() -> _cli.Parser:
             default="reconstruct",
             help="what the images are turned into",
         )
-        add("--code-size", type=_cli.positive, default=2, help="height and width of the code")
-        add("--code-channels", type=_cli.positive, default=128, help="features of the code at each of its places")
+        add("--code-size", type=_flags.positive, default=2, help="height and width of the code")
+        add("--code-channels", type=_flags.positive, default=128, help="features of the code at each of its places")
         add("--skip-connections", action="store_true", help="ways around the code at every level (U-Net)")
         add("--blocks", type=int, default=0, help="residual blocks of two convolutions at each level")
-        _cli.add_conditioning(add, "none")
+        _flags.add_conditioning(add, "none")
 
     parser = _training.parser(__doc__.splitlines()[0], "conv_ae", code)
     add = parser.add_argument_group("objective").add_argument
     add("--loss", metavar="NAME", help="mse, mae, ssim or psnr (default: mse; segment: cross-entropy)")
-    _cli.add_corruption(add, "of the images that come in")
+    _flags.add_corruption(add, "of the images that come in")
     return parser
 
 
@@ -72,4 +72,4 @@ def build(args, dataset):
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _flags.run(main)

@@ -8,25 +8,26 @@ import math
 from dataclasses import replace
 from functools import partial
 
-import _cli
+import _environment
+import _flags
 
 COMPLETED = 100  # images that a VAE completes, if --limit does not say: each takes about a second
 
 
 def main() -> None:
-    parse = _cli.Parser(description=__doc__.splitlines()[0])
-    _cli.add_file(parse)
-    _cli.add_backend(parse)
-    _cli.add_data(parse, None)
+    parse = _flags.Parser(description=__doc__.splitlines()[0])
+    _flags.add_file(parse)
+    _flags.add_backend(parse)
+    _flags.add_data(parse, None)
     parse.add_argument("--split", choices=("train", "validation", "test"), default="test", help="which images")
-    _cli.add_corruption(parse.add_argument, "instead of the one trained on; a VAE completes what it hides")
+    _flags.add_corruption(parse.add_argument, "instead of the one trained on; a VAE completes what it hides")
     parse.add_argument("--per-class", action="store_true", help="the images of each class apart, too")
     parse.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     parse.add_argument("--smoke", action="store_true", help="few images, to see that everything runs")
     args = parse.parse_args()
     if args.smoke:
         args.limit = args.limit or 20
-    _cli.set_environment(parse, args.backend)
+    _environment.set_environment(parse, args.backend)
     from _files import File
 
     file = File(args.file, trust=args.trust)
@@ -51,16 +52,16 @@ def main() -> None:
         print(json.dumps({**about, **results}))
     else:
         classes = results.pop("classes", {})
-        _cli.table(f"{args.file}: {len(split):,} {args.split} images of {dataset.name}{unit}", results)
+        _flags.table(f"{args.file}: {len(split):,} {args.split} images of {dataset.name}{unit}", results)
         for name, each in classes.items():
-            _cli.table(name, each)
+            _flags.table(name, each)
 
 
 def measure_vae(vae, split) -> dict:
     import keras_ae
     from keras_ae import data
 
-    results = _cli.measure(vae, data.evaluation_batches(split))
+    results = _flags.measure(vae, data.evaluation_batches(split))
     if not isinstance(vae.likelihood, keras_ae.objectives.LIKELIHOODS["bernoulli"]):  # which is no density
         results["bits_per_dimension"] = 8 - results["elbo"] / (math.prod(vae.image_shape) * math.log(2))
     return results
@@ -82,7 +83,7 @@ def measure_task(model, task, split) -> dict:
     """The task's own measures; beside the noisy images' where there is noise."""
     from keras_ae import data
 
-    results = _cli.measure(model, data.evaluation_batches(split, task=task))
+    results = _flags.measure(model, data.evaluation_batches(split, task=task))
     if task.name == "denoise":
         results["noisy_psnr"] = float(psnr_of(task, split))
     return {"task": task.name, "corruption": task.corruption or "none", **results}
@@ -90,11 +91,11 @@ def measure_task(model, task, split) -> dict:
 
 def psnr_of(task, split):
     """PSNR of what the model is given."""
-    from keras_ae.data.batches import Pass
+    from keras_ae.data.batches import EvaluationBatches
     from keras_ae.objectives import PSNR
 
     metric = PSNR()
-    for inputs, target in Pass(split, 128, task):
+    for inputs, target in EvaluationBatches(split, 128, task):
         metric.update_state(target, inputs["image"])
     return metric.result()
 
@@ -102,13 +103,13 @@ def psnr_of(task, split):
 def measure_completions(vae, corruption: str, dataset, split) -> dict:
     """PSNR over missing pixels of single completions, and of the mean of four."""
     from keras_ae import get_task
-    from keras_ae.data.batches import Pass
+    from keras_ae.data.batches import EvaluationBatches
     from keras_ae.objectives import PSNR
 
     task = get_task("complete", corruption)
     task.check(dataset)
     metrics = {"psnr_single": PSNR(), "psnr_mean_of_4": PSNR()}
-    for number, (inputs, target, missing) in enumerate(Pass(split, 64, task)):
+    for number, (inputs, target, missing) in enumerate(EvaluationBatches(split, 64, task)):
         label = split.batch(slice(64 * number, 64 * number + 64))["label"] if vae.conditioning != "none" else None
         found = vae.complete(target, inputs["mask"], 4, labels=label, noise=False, seed=number)
         metrics["psnr_single"].update_state(target, found[:, 0], sample_weight=missing)
@@ -118,4 +119,4 @@ def measure_completions(vae, corruption: str, dataset, split) -> dict:
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _flags.run(main)

@@ -5,15 +5,16 @@ python train/sample.py saved_models/vae_shapes.keras
 
 from pathlib import Path
 
-import _cli
+import _environment
+import _flags
 
 KINDS = ("samples", "reconstructions", "interpolations", "traversals", "completions", "restored")
 
 
-def parser() -> _cli.Parser:
-    parser = _cli.Parser(description=__doc__.splitlines()[0])
-    _cli.add_file(parser)
-    _cli.add_backend(parser)
+def parser() -> _flags.Parser:
+    parser = _flags.Parser(description=__doc__.splitlines()[0])
+    _flags.add_file(parser)
+    _flags.add_backend(parser)
     add = parser.add_argument_group("what to make").add_argument
     add(
         "--kind",
@@ -26,13 +27,13 @@ def parser() -> _cli.Parser:
         metavar="A,B",
         help="class names or numbers of samples or reconstructions, a row each (default: all)",
     )
-    add("--count", type=_cli.positive, help="samples, or images to start from (default: 64; completions: 8)")
-    add("--temperature", type=_cli.not_negative, default=1.0, help="spread of the latents of samples")
-    add("--seed", type=_cli.seed, default=0, help="of the latents; one seed gives the same samples on every backend")
-    _cli.add_data(parser, None)
+    add("--count", type=_flags.positive, help="samples, or images to start from (default: 64; completions: 8)")
+    add("--temperature", type=_flags.not_negative, default=1.0, help="spread of the latents of samples")
+    add("--seed", type=_flags.seed, default=0, help="of the latents; one seed gives the same samples on every backend")
+    _flags.add_data(parser, None)
     add = parser.add_argument_group("images to start from").add_argument
     add("--split", choices=("train", "validation", "test", "all"), default="test", help="of the data set")
-    _cli.add_corruption(
+    _flags.add_corruption(
         add,
         "what is done to them before they are restored or completed (default: as in training; "
         "none: nothing, they are noisy already; masks: what is not black in NAME_mask.png beside an image is missing)",
@@ -60,11 +61,12 @@ def main() -> None:
         parse.error("interpolations need two images or more; raise --count")
     if args.smoke:
         args.count, args.limit = 4, args.limit or 20
-    _cli.set_environment(parse, args.backend)
+    _environment.set_environment(parse, args.backend)
     import _pictures
     from _files import File
 
-    from keras_ae import InputError, images
+    from keras_ae import InputError
+    from keras_ae import pictures as images
 
     file = File(args.file, trust=args.trust)
     kind = args.kind or ("samples" if file.is_vae else "restored")
@@ -98,4 +100,4 @@ def free_name(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _flags.run(main)

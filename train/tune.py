@@ -7,7 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import _cli
+import _environment
+import _flags
 import _runs
 import _training
 import _trials
@@ -26,10 +27,10 @@ OTHER = {"vae": {"code_sizes"}, "conv_ae": {"latent_dims", "betas"}}  # what the
 ANEW = ("data_dir", "cache_dir", "workers", "time_limit", "output", "run_dir")  # may change when a search goes on
 
 
-def parser() -> _cli.Parser:
-    parser = _cli.Parser(description=__doc__.splitlines()[0])
-    _cli.add_backend(parser)
-    _cli.add_data(parser, "shapes")
+def parser() -> _flags.Parser:
+    parser = _flags.Parser(description=__doc__.splitlines()[0])
+    _flags.add_backend(parser)
+    _flags.add_data(parser, "shapes")
     add = parser.add_argument_group("what is tuned: choices, as 8,16,32, or a range, as 8:256").add_argument
     add("--model", choices=DEFAULT, default="vae", help="a VAE, or a convolutional autoencoder to reconstruct")
     for flag, (name, _) in TUNED.items():
@@ -37,22 +38,22 @@ def parser() -> _cli.Parser:
         add(f"--{flag.replace('_', '-')}", metavar="LIST", help=f"{name.replace('_', ' ')}, {only}")
     add = parser.add_argument_group("search").add_argument
     add("--search", default="grid", help="grid (all combinations), random, bayesian or hyperband")
-    add("--trials", type=_cli.positive, default=20, help="of random and bayesian, at most")
-    add("--max-epochs", type=_cli.positive, default=10, help="passes over the training images in a trial")
-    add("--patience", type=_cli.positive, help="epochs without a lower validation loss that end a trial")
-    add("--time-limit", type=_cli.seconds, metavar="TIME", help="30m or 2h, after which no trial is begun")
-    add("--workers", type=_cli.positive, default=1, help="processes that run trials, each on its share of the cores")
+    add("--trials", type=_flags.positive, default=20, help="of random and bayesian, at most")
+    add("--max-epochs", type=_flags.positive, default=10, help="passes over the training images in a trial")
+    add("--patience", type=_flags.positive, help="epochs without a lower validation loss that end a trial")
+    add("--time-limit", type=_flags.seconds, metavar="TIME", help="30m or 2h, after which no trial is begun")
+    add("--workers", type=_flags.positive, default=1, help="processes that run trials, each on its share of the cores")
     add = parser.add_argument_group("model and training").add_argument
     add("--likelihood", default="squared_error", help="of a VAE, for all trials: squared_error or gaussian")
-    _cli.add_conditioning(add, "none")
-    add("--code-channels", type=_cli.positive, default=128, help="features at each place of a conv_ae's code")
-    add("--width", type=_cli.positive, default=32, help="size of the networks, where it is not tuned")
-    add("--learning-rate", type=_cli.not_negative, default=3e-3, help="peak, where it is not tuned")
-    add("--image-size", type=_cli.image_size, metavar="SIZE", help="scale and centre-crop to 64, or 45x61 (H x W)")
-    add("--batch-size", type=_cli.positive, default=64, help="images a step")
+    _flags.add_conditioning(add, "none")
+    add("--code-channels", type=_flags.positive, default=128, help="features at each place of a conv_ae's code")
+    add("--width", type=_flags.positive, default=32, help="size of the networks, where it is not tuned")
+    add("--learning-rate", type=_flags.not_negative, default=3e-3, help="peak, where it is not tuned")
+    add("--image-size", type=_flags.image_size, metavar="SIZE", help="scale and centre-crop to 64, or 45x61 (H x W)")
+    add("--batch-size", type=_flags.positive, default=64, help="images a step")
     add("--flip", action="store_true", help="mirror half of the training images left to right, others each epoch")
-    add("--precision", choices=_cli.PRECISIONS, default="float32", help="of the computation")
-    add("--seed", type=_cli.seed, default=0, help="of the search, weights, shuffling and noise")
+    add("--precision", choices=_flags.PRECISIONS, default="float32", help="of the computation")
+    add("--seed", type=_flags.seed, default=0, help="of the search, weights, shuffling and noise")
     add = parser.add_argument_group("files").add_argument
     add("--run-dir", type=Path, metavar="DIR", help="the search's folder (default: runs/tune-MODEL-NAME-BACKEND)")
     add("--output", type=Path, metavar="FILE", help="the best model (default: model.keras in that folder)")
@@ -62,7 +63,7 @@ def parser() -> _cli.Parser:
 def main() -> None:
     parse = parser()
     args = parse.parse_args()
-    _cli.restart_with_allocator()
+    _environment.restart_with_allocator()
     space = _space(parse, args)
     args.run_dir = args.run_dir or Path("runs") / f"tune-{args.model}-{Path(args.dataset).name}-{args.backend}"
     args.output = args.output or args.run_dir / "model.keras"
@@ -71,7 +72,7 @@ def main() -> None:
         _runs.check_output(parse, args)
         if args.output.with_suffix(".md").exists():
             parse.error(f"{args.output.with_suffix('.md')} exists already; choose another place with --output")
-    _cli.set_environment(parse, args.backend)
+    _environment.set_environment(parse, args.backend)
     flags = {name: value for name, value in _runs.plain(args).items() if name not in ANEW}
     _runs.open_search(parse, args.run_dir, flags, wait=_workers.is_worker())
     dataset = _training.load(args)
@@ -111,11 +112,11 @@ def _space(parse, args) -> dict:
     for flag, (name, kind) in TUNED.items():
         if text := getattr(args, flag):
             try:
-                space[name] = _cli.choices(text, kind)
+                space[name] = _flags.choices(text, kind)
             except argparse.ArgumentTypeError as error:
                 parse.error(f"--{flag.replace('_', '-')}: {error}")
     return space
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _flags.run(main)

@@ -3,14 +3,14 @@
 python train/vae.py --backend jax
 """
 
-import _cli
+import _flags
 import _training
 
 
-def parser() -> _cli.Parser:
+def parser() -> _flags.Parser:
     def code(add):
-        add("--latent-dim", type=_cli.positive, default=16, help="latent features")
-        _cli.add_conditioning(add, "decoder")
+        add("--latent-dim", type=_flags.positive, default=16, help="latent features")
+        _flags.add_conditioning(add, "decoder")
 
     parser = _training.parser(__doc__.splitlines()[0], "vae", code)
     add = parser.add_argument_group("objective").add_argument
@@ -19,9 +19,9 @@ def parser() -> _cli.Parser:
         default="squared_error",
         help="squared_error, bernoulli, gaussian (optimal shared variance) or gaussian_learned",
     )
-    add("--beta", type=_cli.not_negative, default=1.0, help="weight of the KL")
-    add("--kl-warmup", type=_cli.not_negative, default=0.0, help="epochs over which that weight grows from 0")
-    add("--free-bits", type=_cli.not_negative, default=0.0, help="nats per latent that cost nothing")
+    add("--beta", type=_flags.not_negative, default=1.0, help="weight of the KL")
+    add("--kl-warmup", type=_flags.not_negative, default=0.0, help="epochs over which that weight grows from 0")
+    add("--free-bits", type=_flags.not_negative, default=0.0, help="nats per latent that cost nothing")
     return parser
 
 
@@ -64,4 +64,4 @@ def build(args, dataset, steps: int):
 
 
 if __name__ == "__main__":
-    _cli.run(main)
+    _flags.run(main)

@@ -3,7 +3,8 @@
 from keras_ae.callbacks.checkpoint import Checkpoint, SaveBest, State, restore
 from keras_ae.callbacks.pictures import ImageGrids, LossCurves, task_pictures, vae_pictures
 from keras_ae.callbacks.progress import Progress
-from keras_ae.callbacks.stop import StopOnNotFinite, StopOnSignal
+from keras_ae.callbacks.stop import StopOnSignal
+from keras_ae.guards import StopOnNotFinite
 
 __all__ = [
     "Checkpoint",

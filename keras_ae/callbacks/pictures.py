@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from keras_ae import images
+from keras_ae import pictures as images
 from keras_ae.files import atomic, dispensable
 
 COUNT = 16

@@ -1,12 +1,10 @@
-"""What ends a training early: a signal, or numbers that are not finite."""
+"""What ends a training early: a signal."""
 
-import math
 import signal
 
 import keras
 
 from keras_ae.callbacks.checkpoint import Checkpoint
-from keras_ae.errors import NotFiniteError
 
 
 class Stopped(KeyboardInterrupt):
@@ -65,26 +63,3 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._check()
-
-
-class StopOnNotFinite(keras.callbacks.Callback):
-    """Raises `NotFiniteError` after a step, or a validation, whose loss is not finite: put it before `Checkpoint`.
-
-    For models of plain `compile` and `fit`; a `VAE` guards each of its steps, and leaves out what is not finite.
-    """
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._check(logs["loss"])
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._check(logs.get("val_loss", 0.0))  # the last step's update comes after its loss
-
-    def _check(self, loss):
-        if not math.isfinite(loss):
-            raise NotFiniteError(
-                f"stopped: the loss of epoch {self.epoch + 1} is not finite. Lower the learning rate, clip gradients, "
-                "or look for NaN in the images"
-            )

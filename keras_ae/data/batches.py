@@ -38,15 +38,15 @@ def training_batches(
     (`keras_ae.get_task`), its inputs and targets are the batches; what it corrupts depends on the seed,
     the epoch and the image alone.
     """
-    return backends.feed(Stream(split, batch_size, seed, (epoch, batch), flip, task))
+    return backends.feed(TrainingBatches(split, batch_size, seed, (epoch, batch), flip, task))
 
 
 def evaluation_batches(split: Split, batch_size: int = 128, *, task=None):
     """All images of the split once, in order; the last batch may be smaller."""
-    return backends.feed(Pass(split, batch_size, task))
+    return backends.feed(EvaluationBatches(split, batch_size, task))
 
 
-class Stream(keras.utils.PyDataset):
+class TrainingBatches(keras.utils.PyDataset):
     """Batch number i of training, in any epoch, by i alone; while it is used, a thread makes the next."""
 
     def __init__(self, split: Split, batch_size: int, seed: int, start: tuple[int, int], flip: bool, task=None):
@@ -104,7 +104,7 @@ class Stream(keras.utils.PyDataset):
         return self._drawn[1:]
 
 
-class Pass(keras.utils.PyDataset):
+class EvaluationBatches(keras.utils.PyDataset):
     """One pass over a split, in order."""
 
     def __init__(self, split: Split, batch_size: int, task=None):

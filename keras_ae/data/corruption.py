@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_ae.errors import InputError
+from keras_ae.errors import InputError, one_of
 
 
 def _gaussian(image, sigma, random):
@@ -128,8 +128,7 @@ def parse_corruptions(text: str) -> list[Corruption]:
 
 def _parse(text: str) -> Corruption:
     name, _, value = text.partition(":")
-    if name not in KINDS:
-        raise InputError(f"unknown corruption '{name}'; known are {', '.join(KINDS)}")
+    one_of(name, KINDS, "corruption")
     kind = KINDS[name]
     if not kind.strength:
         if value:

@@ -2,6 +2,6 @@
 
 from keras_ae.layers.conditioning import OneHot, with_label
 from keras_ae.layers.convolution import Conv2D, Conv2DTranspose
-from keras_ae.layers.known import FillMissing, KeepKnown
+from keras_ae.layers.missing import FillMissing, KeepKnown
 
 __all__ = ["Conv2D", "Conv2DTranspose", "FillMissing", "KeepKnown", "OneHot", "with_label"]

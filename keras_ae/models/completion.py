@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_ae.errors import InputError
-from keras_ae.models.checks import checked_known
+from keras_ae.errors import InputError, one_of
+from keras_ae.models.inputs import checked_known
 
 METHODS = ("metropolis", "pseudo_gibbs")
 CHAINS = 256  # at once
@@ -14,8 +14,7 @@ MIN_VARIANCE = 1e-4  # a standard deviation of 2.5 grey levels
 
 def complete(vae, images, mask, count, *, labels, method, steps, variance, noise, seed) -> np.ndarray:
     """See `VAE.complete`."""
-    if method not in METHODS:
-        raise InputError(f"unknown method '{method}'; known are {', '.join(METHODS)}")
+    one_of(method, METHODS, "method")
     if min(count, steps) < 1:
         raise InputError(f"count {count} and steps {steps} must be 1 or more")
     if vae.likelihood.variance is None:

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from keras_ae.errors import InputError
-from keras_ae.models.checks import checked_images
 from keras_ae.models.completion import complete
+from keras_ae.models.inputs import checked_images
 from keras_ae.objectives import kl_per_latent
 
 BATCH_SIZE = 128

@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_ae.errors import InputError
 from keras_ae.layers import OneHot
-from keras_ae.models.checks import checked_images, checked_known
+from keras_ae.models.inputs import checked_images, checked_known
 
 BATCH_SIZE = 128
 

@@ -6,10 +6,10 @@ from keras import ops
 
 from keras_ae import backends
 from keras_ae.errors import InputError
-from keras_ae.models.checks import checked_images
+from keras_ae.guards import StopOnSkippedSteps
 from keras_ae.models.generation import Generation
-from keras_ae.models.guard import StopOnSkippedSteps
-from keras_ae.models.networks import build_decoder, build_encoder, conditioned_classes
+from keras_ae.models.inputs import checked_images
+from keras_ae.networks.conv import build_decoder, build_encoder, conditioned_classes
 from keras_ae.objectives import (
     ActiveUnits,
     elbo_terms,

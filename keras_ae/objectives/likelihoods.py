@@ -8,7 +8,7 @@ import math
 import keras
 from keras import ops
 
-from keras_ae.errors import InputError
+from keras_ae.errors import one_of
 
 
 class Likelihood(keras.layers.Layer):
@@ -138,8 +138,7 @@ def get_likelihood(identifier: str | Likelihood) -> Likelihood:
     """
     if isinstance(identifier, Likelihood):
         return identifier
-    if identifier not in LIKELIHOODS:
-        raise InputError(f"unknown likelihood '{identifier}'; known are {', '.join(LIKELIHOODS)}")
+    one_of(identifier, LIKELIHOODS, "likelihood")
     return LIKELIHOODS[identifier]()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_ae.errors import InputError
+from keras_ae.errors import InputError, one_of
 from keras_ae.files import atomic
 
 CHECKSUM = "crc32"
@@ -114,8 +114,7 @@ SEARCHES = {"grid": Grid, "random": Random, "bayesian": Bayesian, "hyperband": H
 
 def oracle(method, space, objective, trials, epochs, seed):
     """The oracle of a search; its arguments are those of `Search`."""
-    if method not in SEARCHES:
-        raise InputError(f"unknown search '{method}'; known are {', '.join(SEARCHES)}")
+    one_of(method, SEARCHES, "search")
     settings = {"objective": objective, "seed": seed + 1, "max_consecutive_failed_trials": 10**9}
     if method == "grid":
         if ranges := [name for name, choices in space.items() if not isinstance(choices, list)]:

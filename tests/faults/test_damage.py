@@ -40,7 +40,7 @@ def checkpoint(folder, dataset):
 
 
 def config(folder, dataset):
-    runs, cli = importlib.import_module("_runs"), importlib.import_module("_cli")
+    runs, cli = importlib.import_module("_runs"), importlib.import_module("_flags")
     runs.write_config(folder, {"epochs": 20, "learning_rate": 3e-3, "dataset": "shapes", "flip": False})
 
     def read():

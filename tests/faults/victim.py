@@ -19,8 +19,8 @@ stages = 0
 
 def main(log: str, event: str, script: str, *arguments: str) -> None:
     sys.path.insert(0, str(Path(__file__).parent.parent.parent / "train"))
-    cli = importlib.import_module("_cli")
-    cli.set_environment(None, os.environ["KERAS_BACKEND"])
+    cli, environment = importlib.import_module("_flags"), importlib.import_module("_environment")
+    environment.set_environment(None, os.environ["KERAS_BACKEND"])
     from keras_ae import files
     from keras_ae.callbacks import Checkpoint, checkpoint
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_ae import InputError, conv_autoencoder, load_model, restore_images, save_model
-from keras_ae.models.networks import of_block
+from keras_ae.networks.conv import of_block
 from keras_ae.tasks import TASKS
 from tests.helpers import batch
 

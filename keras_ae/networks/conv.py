@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers
 
-from keras_ae.errors import InputError
+from keras_ae.errors import InputError, one_of
 from keras_ae.layers import Conv2D, Conv2DTranspose, with_label
 
 CONDITIONINGS = ("none", "decoder", "both")
@@ -81,8 +81,7 @@ def conditioned_classes(conditioning: str, num_classes: int) -> tuple[int | None
     Raises:
         InputError: an unknown conditioning, or labels wanted without classes.
     """
-    if conditioning not in CONDITIONINGS:
-        raise InputError(f"unknown conditioning '{conditioning}'; known are {', '.join(CONDITIONINGS)}")
+    one_of(conditioning, CONDITIONINGS, "conditioning")
     if conditioning != "none" and num_classes < 1:
         raise InputError(f"conditioning '{conditioning}' needs classes, and the data has none; use 'none'")
     return (num_classes if conditioning == "both" else None, num_classes if conditioning != "none" else None)

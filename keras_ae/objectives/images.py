@@ -5,8 +5,12 @@ import math
 import keras
 from keras import ops
 
-from keras_ae.errors import InputError
-from keras_ae.objectives.metrics import psnr
+from keras_ae.errors import one_of
+
+
+def psnr(squared_error):
+    """Peak signal-to-noise ratio in dB of images in [0, 1], from their mean squared error per pixel (batch,)."""
+    return -10.0 * ops.log10(ops.maximum(squared_error, 1e-10))
 
 
 def ssim(image, other):
@@ -122,8 +126,7 @@ def get_loss(name: str) -> keras.losses.Loss:
     Raises:
         InputError: no such name.
     """
-    if name not in LOSSES:
-        raise InputError(f"unknown loss '{name}'; known are {', '.join(LOSSES)}")
+    one_of(name, LOSSES, "loss")
     return LOSSES[name](reduction="mean_with_sample_weight")
 
 

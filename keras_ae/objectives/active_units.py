@@ -4,11 +4,6 @@ import keras
 from keras import ops
 
 
-def psnr(squared_error):
-    """Peak signal-to-noise ratio in dB of images in [0, 1], from their mean squared error per pixel (batch,)."""
-    return -10.0 * ops.log10(ops.maximum(squared_error, 1e-10))
-
-
 @keras.saving.register_keras_serializable("keras_ae")
 class ActiveUnits(keras.metrics.Metric):
     """How many latents carry information: those whose posterior mean varies over the split by more than 0.01

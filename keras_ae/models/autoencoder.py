@@ -5,9 +5,9 @@ import math
 import keras
 from keras import layers
 
-from keras_ae.errors import InputError
+from keras_ae.errors import InputError, one_of
 from keras_ae.layers import Conv2D, Conv2DTranspose, FillMissing, KeepKnown, with_label
-from keras_ae.models.networks import (
+from keras_ae.networks.conv import (
     conditioned_classes,
     downsampled,
     level_filters,
@@ -75,8 +75,7 @@ def conv_autoencoder(
             f"code_size {code_size} is larger than the image of {image_shape[0]}x{image_shape[1]}; "
             f"give 1 to {min(image_shape[:2])}"
         )
-    if task not in TASKS:
-        raise InputError(f"unknown task '{task}'; known are {', '.join(TASKS)}")
+    one_of(task, TASKS, "task")
     if task == "segment" and mask_classes < 2:
         raise InputError("a segmentation needs 2 mask_classes or more")
     encoder_classes, decoder_classes = conditioned_classes(conditioning, num_classes or 0)

@@ -1,0 +1,5 @@
+"""Standard encoders and decoders, one file a family; any two Keras models of the same shapes serve as well."""
+
+from keras_ae.networks.conv import CONDITIONINGS, build_decoder, build_encoder
+
+__all__ = ["CONDITIONINGS", "build_decoder", "build_encoder"]

@@ -1,0 +1,80 @@
+"""All that must happen before Keras is imported: variables, the allocator, imports that are left out."""
+
+import importlib
+import importlib.util
+import os
+import platform
+import sys
+import warnings
+from pathlib import Path
+
+from _flags import BACKENDS, Parser
+
+# Never unmapped, never given back, huge pages
+ALLOCATOR = f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={2**40}:glibc.malloc.hugetlb=1"
+
+
+def set_environment(parser: Parser, backend: str) -> None:
+    """Everything that TensorFlow, JAX and PyTorch read when they are imported."""
+    if backend not in BACKENDS:
+        parser.error(f"unknown backend '{backend}'; known are {', '.join(BACKENDS)}")
+    if importlib.util.find_spec(backend) is None:
+        installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
+        parser.error(f"the backend {backend} is not installed; installed are {', '.join(installed) or 'none'}")
+    os.environ["KERAS_BACKEND"] = backend
+    settings = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_ENABLE_ONEDNN_OPTS": "1",  # off by default on some processors, where it doubles the speed
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
+    if backend == "jax":  # compiled programs are kept, for the next run
+        home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+        settings["JAX_COMPILATION_CACHE_DIR"] = str(home / "keras_ae" / "jax")
+        settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+        settings["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+    _import_keras(backend)
+    warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+    warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.filterwarnings("ignore", message="`shuffle=True` was passed")  # fit says so of every shuffled stream
+    warnings.filterwarnings("ignore", message="Explicitly requested dtype int64")  # Keras's mean IoU, on JAX
+
+
+def restart_with_allocator() -> None:
+    """Starts the script anew with an allocator that keeps what it has, in huge pages: by default glibc gives large
+    arrays back to the system after each step and gets them again page by page (docs/performance.md).
+
+    Does nothing where the process is not the script's own, on other systems, and where GLIBC_TUNABLES is set.
+    """
+    script = Path(getattr(sys.modules["__main__"], "__file__", None) or ".")
+    train = Path(__file__).resolve().parent
+    if script.resolve().parent not in (train, train.parent / "benchmarks"):
+        return
+    if platform.libc_ver()[0] != "glibc" or "GLIBC_TUNABLES" in os.environ:
+        return
+    os.environ["GLIBC_TUNABLES"] = ALLOCATOR
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _import_keras(backend: str) -> None:
+    """Without what Keras imports wherever it is installed and the scripts do not use (two to three seconds,
+    docs/performance.md), and without TensorFlow's notes that there is no GPU, from before it reads its log level."""
+    hidden = {"tensorflow", "jax", "torch", "sklearn", "pandas", "matplotlib.pyplot"} - {backend} - sys.modules.keys()
+    sys.modules.update(dict.fromkeys(hidden))  # None: the import of such a module fails
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    if backend == "tensorflow":
+        os.dup2(nowhere, 2)
+    try:
+        importlib.import_module("keras")
+    finally:
+        os.dup2(stderr, 2)
+        for name in hidden:
+            del sys.modules[name]
+
+
+def forget_tensorflow(backend: str) -> None:
+    """Keeps Keras from importing TensorFlow on another backend to save a model: five seconds for nothing."""
+    if backend != "tensorflow":
+        sys.modules.setdefault("tensorflow", None)
