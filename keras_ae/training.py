@@ -98,7 +98,14 @@ def fit(
                 only_one = LambdaCallback(on_epoch_end=lambda *_: _stop_if(model, True))
                 model.fit(
                     data.training_batches(
-                        dataset.train, batch_size, seed=seed, epoch=epoch, batch=batch, flip=flip, task=task
+                        dataset.train,
+                        batch_size,
+                        seed=seed,
+                        epoch=epoch,
+                        batch=batch,
+                        flip=flip,
+                        task=task,
+                        endless=True,
                     ),
                     steps_per_epoch=steps - batch,
                     epochs=epochs,

@@ -1,13 +1,11 @@
 """What a trained VAE is used for: arrays in, arrays out."""
 
-from numbers import Integral
-
 import keras
 import numpy as np
 
 from keras_ae.errors import InputError
 from keras_ae.models.completion import complete
-from keras_ae.models.inputs import checked_images
+from keras_ae.models.inputs import checked_images, checked_labels, refuse_labels
 from keras_ae.objectives import kl_per_latent
 
 BATCH_SIZE = 128
@@ -37,7 +35,7 @@ class Generation:
     def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray]:
         """The posterior's `(z_mean, z_log_var)`, both (n, latent_dim)."""
         images = checked_images(images, self.image_shape)
-        label = self.label_ids(labels, len(images)) if self.conditioning == "both" else None
+        label = self.label_ids(labels, len(images)) if self.conditioning == "both" or labels is not None else None
         z_mean, z_log_var = self.encoder.predict(self.encoder_inputs(images, label), batch_size=BATCH_SIZE, verbose=0)
         return z_mean, z_log_var
 
@@ -46,7 +44,7 @@ class Generation:
         z = np.asarray(z, "float32")
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise InputError(f"latents have the shape {z.shape}; this model takes (n, {self.latent_dim})")
-        label = self.label_ids(labels, len(z)) if self.conditioning != "none" else None
+        label = self.label_ids(labels, len(z))
         output = self.decoder.predict(self.decoder_inputs(z, label), batch_size=BATCH_SIZE, verbose=0)
         image = keras.ops.convert_to_numpy(self.likelihood.mean(output))
         return np.clip(image, 0.0, 1.0, dtype="float32")
@@ -88,64 +86,15 @@ class Generation:
         label = None if labels is None else self.label_ids(labels, len(images))[0]
         return latents, self.decode(z.reshape(-1, self.latent_dim), label).reshape(*z.shape[:2], *self.image_shape)
 
-    def complete(
-        self,
-        images: np.ndarray,
-        mask: np.ndarray,
-        count: int = 4,
-        *,
-        labels=None,
-        method: str = "metropolis",
-        steps: int = 200,
-        variance: float | None = None,
-        noise: bool = True,
-        seed: int | None = None,
-    ) -> np.ndarray:
-        """Draws `count` completions of each image given its known pixels, which stay as they are.
+    complete = complete
 
-        Args:
-            images: (n, height, width, channels); what they hold at missing pixels is not looked at.
-            mask: 1 where a pixel is known, 0 where it is missing, (n, height, width) or (n, height, width, 1).
-            method: "pseudo_gibbs" draws latents from the encoder and missing pixels from the decoder in turn
-                (Rezende et al. 2014, appendix F); "metropolis" then accepts or rejects each draw of latents,
-                which makes the limit exact for every encoder (Mattei & Frellsen 2018, "Leveraging the exact
-                likelihood of deep latent variable models", algorithm 1); a step of a random walk follows each.
-            steps: of the chain.
-            variance: of a pixel given the latents. Where `None`, the likelihood's own; "squared_error", whose
-                1/2 is far too wide to draw pixels from, takes each image's mean squared error over its known pixels.
-            noise: whether missing pixels are drawn with that variance, or are their means given the last latents.
-
-        Returns:
-            (n, count, height, width, channels), in [0, 1].
-        """
-        return complete(
-            self,
-            images,
-            mask,
-            count,
-            labels=labels,
-            method=method,
-            steps=steps,
-            variance=variance,
-            noise=noise,
-            seed=seed,
-        )
-
-    def label_ids(self, labels, n: int) -> np.ndarray:
-        """Ids (n,) int32 for ids or class names, one for all or one each.
+    def label_ids(self, labels, n: int) -> np.ndarray | None:
+        """Ids (n,) int32 for ids or class names, one for all or one each; `None` of a model that takes none.
 
         Raises:
-            InputError: labels are missing, unknown, or too few or many.
+            InputError: labels are missing, unknown, too few or many, or the model takes none.
         """
-        known = ", ".join(self.class_names)
-        if labels is None:
-            raise InputError(f"this model is conditional: give labels, of {known}")
-        ids = []
-        for label in labels if isinstance(labels, list) else np.atleast_1d(labels).tolist():
-            number = self.class_names.index(label) if label in self.class_names else label
-            if not isinstance(number, Integral) or not 0 <= number < len(self.class_names):
-                raise InputError(f"unknown label '{label}'; known are {known}, or 0 to {len(self.class_names) - 1}")
-            ids.append(number)
-        if len(ids) not in (1, n):
-            raise InputError(f"{len(ids)} labels for {n} images; give one for all or one each")
-        return np.broadcast_to(np.array(ids, "int32"), (n,)).copy()
+        if self.conditioning == "none":
+            refuse_labels(labels)
+            return None
+        return checked_labels(labels, n, self.class_names)

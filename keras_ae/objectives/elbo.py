@@ -14,7 +14,7 @@ def kl_per_latent(z_mean, z_log_var):
     Returns:
         (batch, latent_dim), each at least 0.
     """
-    return 0.5 * (ops.exp(z_log_var) + ops.square(z_mean) - 1.0 - z_log_var)
+    return 0.5 * (ops.square(z_mean) + ops.expm1(z_log_var) - z_log_var)
 
 
 def reparameterize(z_mean, z_log_var, noise):
@@ -31,18 +31,17 @@ def elbo_terms(reconstruction, log_likelihood, kl_latents, *, beta=1.0, free_bit
         beta: the weight of the KL in the loss (Higgins et al. 2017).
         free_bits: nats below which the batch mean of a latent's KL costs nothing more (Kingma et al.
             2016, "Improved variational inference with inverse autoregressive flow", appendix C.8).
-        sample_weight: (batch,) or `None`.
+        sample_weight: (batch,) or `None`: how often each image counts in that mean.
 
     Returns:
         A dict of vectors (batch,): `loss` is minimised; `kl` is neither weighted nor clamped; `elbo`
         is higher-is-better, has weight 1 and the likelihood's constants.
     """
     kl = ops.sum(kl_latents, axis=-1)
-    penalty = kl
-    if free_bits > 0:
-        mean = weighted_mean(kl_latents, sample_weight)
-        # The mean over the batch of this is the sum over latents of max(free_bits, mean KL), with its gradient.
-        penalty = ops.sum(ops.where(mean > free_bits, kl_latents, free_bits), axis=-1)
+    mean = weighted_mean(kl_latents, sample_weight)
+    costs = ops.logical_or(mean > free_bits, ops.equal(free_bits, 0.0))
+    # The mean over the batch of this is the sum over latents of max(free_bits, mean KL), with its gradient.
+    penalty = ops.sum(ops.where(costs, kl_latents, free_bits), axis=-1)
     return {
         "loss": reconstruction + beta * penalty,
         "reconstruction": reconstruction,

@@ -63,7 +63,7 @@ class PSNRLoss(keras.losses.Loss):
     """Minus the peak signal-to-noise ratio in dB, the mean over images (Chen et al. 2022, "Simple baselines for image
     restoration"): an image that is easy to restore counts as much as a hard one.
 
-    Weights of single pixels choose those that count, as in `PSNR`; always the weighted mean over the batch.
+    Weights of single pixels choose those that count, as in `PSNR`.
     """
 
     def __init__(self, name="psnr_loss", reduction="mean_with_sample_weight", **kwargs):
@@ -71,7 +71,14 @@ class PSNRLoss(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         decibel, weight = _psnr(y_true, y_pred, sample_weight)
-        return -ops.sum(decibel * weight) / ops.maximum(ops.sum(weight), 1e-7)
+        if self.reduction is None or self.reduction == "none":
+            return -decibel * weight
+        total = -ops.sum(decibel * weight)
+        if self.reduction == "sum":
+            return total
+        if self.reduction == "mean_with_sample_weight":
+            return total / ops.maximum(ops.sum(weight), 1e-7)
+        return total / ops.cast(ops.shape(decibel)[0], "float32")
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -103,13 +110,17 @@ def _psnr(image, other, sample_weight):
 
 @keras.saving.register_keras_serializable("keras_ae")
 class SSIM(keras.metrics.Mean):
-    """Structural similarity, the mean over images in [0, 1]."""
+    """Structural similarity, the mean over images in [0, 1], weighted by `sample_weight` (batch,).
+
+    Weights of single pixels do not apply, since a window spans many.
+    """
 
     def __init__(self, name="ssim", **kwargs):
         super().__init__(name=name, **kwargs)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        return super().update_state(ssim(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")))
+        similarity = ssim(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"))
+        return super().update_state(similarity, sample_weight=_of_images(sample_weight))
 
 
 LOSSES = {
