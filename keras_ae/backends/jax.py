@@ -8,7 +8,7 @@ import keras
 
 
 @functools.cache
-def on_cpu() -> bool:
+def _on_cpu() -> bool:
     """Asked late: to ask initialises JAX, after which `jax.distributed.initialize` is refused."""
     return jax.default_backend() == "cpu"
 
@@ -48,7 +48,7 @@ def has_bfloat16() -> bool:
 
 def conv2d(x, kernel, bias, strides, padding):
     """With the kernel's gradient as matrix products, where XLA's own is slow on a CPU. Reverse mode only."""
-    if not on_cpu() or kernel.shape[-1] < 16:  # where the stock gradient is as fast or faster
+    if not _on_cpu() or kernel.shape[-1] < 16:  # where the stock gradient is as fast or faster
         return None
     outputs = _conv2d(x, kernel, tuple(strides), padding.upper())
     return outputs if bias is None else outputs + bias
@@ -94,7 +94,7 @@ def conv2d_transpose(x, kernel, bias, strides, padding):
     """As one matrix product and an overlap-add on a CPU: there the gradient of the stock operation falls back to a
     naive loop (jax issue 23783)."""
     size, stride = kernel.shape[0], strides[0]
-    if not on_cpu() or strides[0] != strides[1] or kernel.shape[0] != kernel.shape[1]:
+    if not _on_cpu() or strides[0] != strides[1] or kernel.shape[0] != kernel.shape[1]:
         return None
     outputs = _overlap_add(x, kernel, stride)
     height, width = (side * stride for side in x.shape[1:3])

@@ -112,7 +112,7 @@ def train_step(model, data):
                 optimizer.apply(gradients, variables)
             model.update_metrics(_detached(step), sample_weight, training=True)
 
-        if waits(finite):
+        if _waits(finite):
             _update_or_restore(finite, update, updated, state, before)
         elif finite:
             update()
@@ -122,7 +122,7 @@ def train_step(model, data):
     return model.metric_results(training=True)
 
 
-def waits(tensor) -> bool:
+def _waits(tensor) -> bool:
     """Whether Python waits for a device to know the tensor's value."""
     return tensor.device.type != "cpu"
 

@@ -137,7 +137,7 @@ def test_without_a_branch_in_python_a_step_is_the_same(monkeypatch):
     images[4:8, 0, 0, 0] = np.nan
     ends = []
     for waits in (False, True):
-        monkeypatch.setattr(backend, "waits", lambda tensor, waits=waits: waits)
+        monkeypatch.setattr(backend, "_waits", lambda tensor, waits=waits: waits)
         model = adversaries()
         logs = model.fit(Fed(images, 4), epochs=2, shuffle=False, verbose=0).history
         ends.append((logs, variables(model)))
