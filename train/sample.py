@@ -1,4 +1,4 @@
-"""Makes pictures from a saved model: samples, reconstructions, interpolations, traversals, completions, restored images.
+"""Makes pictures from a saved model: samples, reconstructions, completions, restored images and more.
 
 python train/sample.py saved_models/vae_shapes.keras
 """
