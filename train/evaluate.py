@@ -11,10 +11,14 @@ import _environment
 import _flags
 
 COMPLETED = 100  # images that a VAE completes, if --limit does not say: each takes about a second
+EXAMPLES = (
+    "python train/evaluate.py runs/mine/model.keras --per-class",
+    "python train/evaluate.py saved_models/denoiser_cifar10.keras --corruption gaussian:50/255 --json",
+)
 
 
 def parser() -> _flags.Parser:
-    parser = _flags.Parser(description=__doc__.splitlines()[0])
+    parser = _flags.Parser(description=__doc__.splitlines()[0], epilog=f"examples: {'; '.join(EXAMPLES)}")
     _flags.add_file(parser)
     _flags.add_backend(parser)
     add = parser.add_argument_group("what to measure").add_argument

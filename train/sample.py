@@ -12,10 +12,14 @@ import _flags
 KINDS = ("samples", "reconstructions", "interpolations", "traversals", "completions", "restored")
 COUNTS = {"interpolations": 16, "completions": 8}  # the others: 64
 SUFFIXES = (".png", ".webp", ".jpg")
+EXAMPLES = (
+    "python train/sample.py runs/mine/model.keras --labels star,heart --count 16",
+    "python train/sample.py denoiser.keras --dataset photos --split all --separate",
+)
 
 
 def parser() -> _flags.Parser:
-    parser = _flags.Parser(description=__doc__.splitlines()[0])
+    parser = _flags.Parser(description=__doc__.splitlines()[0], epilog=f"examples: {'; '.join(EXAMPLES)}")
     _flags.add_file(parser)
     _flags.add_backend(parser)
     add = parser.add_argument_group("what to make").add_argument

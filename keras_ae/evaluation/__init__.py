@@ -43,7 +43,7 @@ def evaluate(
     >>> sorted(keras_ae.evaluate(model, shapes.validation, task=keras_ae.get_task("denoise")))
     ['loss', 'mse', 'noisy_psnr', 'psnr', 'ssim']
     """
-    dataset = images if isinstance(images, Dataset) else Dataset("these images", [], images, images, images)
+    dataset = images if isinstance(images, Dataset) else Dataset("of these images", [], images, images, images)
     split = dataset.test
     if not len(split):
         raise InputError("there are no images to measure on; give a split that has some")
