@@ -1,4 +1,4 @@
-"""Muon for convolutions too, and several optimizers as one."""
+"""Muon for convolutions, the recipe of the scripts, and several optimizers as one."""
 
 import keras
 from keras import ops
@@ -29,6 +29,33 @@ class Muon(keras.optimizers.Muon):
         matrix = ops.reshape(direction, (-1, variable.shape[-1]))
         update = self.lr_adjust(lr * self.zeropower_via_newtonschulz5(matrix, self.ns_steps))
         self.assign_sub(variable, ops.reshape(update, variable.shape))
+
+
+def recipe(
+    steps: int, epochs: int, learning_rate: float = 3e-3, clip_norm: float | None = None
+) -> keras.optimizers.Optimizer:
+    """Muon with a warm-up and a cosine decay to 0. It needs far fewer epochs than Adam (docs/performance.md).
+
+    Args:
+        steps: of an epoch.
+        epochs: over which the learning rate decays.
+        learning_rate: its peak, after a tenth of all steps or 300, whichever comes first.
+        clip_norm: bound of the norm of the whole gradient. `None` or 0: no bound.
+
+    >>> from keras_ae import optimizers
+    >>> optimizer = optimizers.recipe(steps=100, epochs=5)
+    >>> round(float(optimizer.learning_rate), 5)  # a tenth of the peak, at first
+    0.0003
+    """
+    total = steps * epochs
+    warmup = min(300, total // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.1 * learning_rate,
+        total - warmup,
+        warmup_target=learning_rate,
+        warmup_steps=warmup,
+    )
+    return Muon(schedule, global_clipnorm=clip_norm or None)
 
 
 @keras.saving.register_keras_serializable("keras_ae")

@@ -1,12 +1,13 @@
 """A training that can be stopped at any moment and ends as if it had not been."""
 
+import contextlib
 import math
+import random
 from pathlib import Path
 
 import keras
-from keras.callbacks import LambdaCallback
 
-from keras_ae import data
+from keras_ae import backends, data, saving
 from keras_ae.callbacks import (
     Checkpoint,
     LossCurves,
@@ -17,10 +18,137 @@ from keras_ae.callbacks import (
     restore,
 )
 from keras_ae.errors import InputError
-from keras_ae.files import remove_leftovers
+from keras_ae.files import lock, remove_leftovers
+from keras_ae.runs import MODEL
+from keras_ae.saving import save_model
+
+FEW = 0.25  # of the latents: a code that uses less is worth a word
+RISE = 0.01  # of the fall of the validation loss: less is noise
 
 
-def fit(
+class History(keras.callbacks.History):
+    """Keras's history, of a whole run: also of the epochs before it was resumed.
+
+    Attributes:
+        epoch: the numbers of the epochs, from 0.
+        history: name -> a value for each epoch, of all that `fit` logs.
+        model: the trained model.
+        test: name -> what the test images measured. Empty without test images.
+    """
+
+    def __init__(self, model: keras.Model, rows: list[dict], test: dict[str, float]):
+        super().__init__()
+        self.set_model(model)
+        self.epoch = [row["epoch"] - 1 for row in rows]
+        names = dict.fromkeys(name for row in rows for name in row if name != "epoch")
+        self.history = {name: [row[name] for row in rows if name in row] for name in names}
+        self.test = test
+
+
+def prepare(precision: str = "float32", seed: int = 0) -> str:
+    """Sets the precision of models built from now on, and seeds their weights.
+
+    Args:
+        precision: "float32", "mixed_bfloat16", "mixed_float16", or "auto": bfloat16 on devices made for it.
+        seed: of the weights.
+
+    Returns:
+        The precision that was set.
+
+    >>> prepare("float32", seed=1)
+    'float32'
+    """
+    backends.tune_gpu()
+    if precision == "auto":
+        precision = "mixed_bfloat16" if backends.has_bfloat16() else "float32"
+    random.seed(seed)  # where initializers draw their seeds. Keras's own function would import TensorFlow
+    keras.config.set_dtype_policy(precision)
+    return precision
+
+
+def train(
+    model: keras.Model,
+    dataset: data.Dataset,
+    folder: Path | str,
+    *,
+    epochs: int,
+    batch_size: int = 64,
+    seed: int = 0,
+    flip: bool = False,
+    task=None,
+    checkpoint_seconds: float = 300,
+    checkpoint_steps: float = math.inf,
+    patience: int | None = None,
+    verbose: bool = True,
+    metadata: dict | None = None,
+    callbacks=(),
+    output: Path | str | None = None,
+) -> History:
+    """Trains a compiled model in a folder of its own, measures it on the test images and saves it.
+
+    Call it again with the same arguments to resume a training that was stopped. It ends with the same bits as one that
+    was not. SIGINT and SIGTERM let the step finish, save and raise a `KeyboardInterrupt`.
+
+    The folder gets `model.keras`, `best.keras` (lowest validation loss), `checkpoint.npz`, `history.csv` and
+    `losses.png`.
+
+    Args:
+        model: a `VAE` or any other compiled model.
+        epochs: in all, with those before the training was resumed.
+        batch_size, seed, flip, task: as `data.training_batches` takes them.
+        checkpoint_seconds, checkpoint_steps: at most, between two checkpoints within an epoch.
+        patience: epochs without a lower validation loss that end the training.
+        verbose: a progress bar and a line for each epoch.
+        metadata: more of what the saved files say of themselves.
+        callbacks: called before the checkpoint of an epoch is written. What they remember is not kept in it.
+        output: where the trained model is saved instead of `model.keras`.
+
+    Raises:
+        InputError: another process trains in the folder. There are no images, or none to validate with for `patience`.
+            The checkpoint is damaged, of another model, or of a training on other batches.
+        NotFiniteError: nothing finite is left to learn from. The checkpoint is from before.
+        CheckpointError: the state cannot be written. The checkpoint is from before.
+
+    >>> import tempfile
+    >>> import keras_ae
+    >>> dataset = keras_ae.data.load("shapes", image_size=(8, 8), limit=40)
+    >>> vae = keras_ae.conv_vae(dataset.image_shape, latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> history = keras_ae.train(vae, dataset, tempfile.mkdtemp(), epochs=2, batch_size=16, verbose=False)
+    >>> history.epoch
+    [0, 1]
+    >>> {"loss", "val_loss"} <= history.history.keys() and "elbo" in history.test
+    True
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    about = saving.metadata(model, dataset, task=task, **(metadata or {}))
+    with lock(folder):
+        rows = run_epochs(
+            model,
+            dataset,
+            folder,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            flip=flip,
+            task=task,
+            checkpoint_seconds=checkpoint_seconds,
+            checkpoint_steps=checkpoint_steps,
+            patience=patience,
+            verbose=verbose,
+            metadata=about,
+            callbacks=callbacks,
+        )
+        test = _measure(model, dataset.test, task)
+        save_model(model, output or folder / MODEL, about | {"test": test})
+    return History(model, rows, test)
+
+
+fit = train
+
+
+def run_epochs(
     model: keras.Model,
     dataset: data.Dataset,
     folder: Path | str,
@@ -37,93 +165,160 @@ def fit(
     metadata: dict | None = None,
     callbacks=(),
 ) -> list[dict]:
-    """Trains a compiled model in a folder of its own, from where the checkpoint there stands.
-
-    The folder gets `checkpoint.npz`, `best.keras` (lowest validation loss), `history.csv` and `losses.png`. SIGINT
-    and SIGTERM let the step finish, save and raise a `KeyboardInterrupt`.
+    """The epochs of `train`, with its arguments and errors: no lock, no look at the test images, no `model.keras`.
 
     Args:
-        dataset: whose train and validation splits are used.
-        batch_size, seed, flip, task: as `data.training_batches` takes them.
-        checkpoint_seconds, checkpoint_steps: at most, between two checkpoints within an epoch.
-        patience: epochs without a lower validation loss that end the training.
-        verbose: a progress bar and a line for each epoch.
-        metadata: for `best.keras`.
-        callbacks: more of them, called before the checkpoint of an epoch is written.
+        metadata: of `best.keras`, whole.
 
     Returns:
-        The history: a dict for each epoch, with all that `fit` logs.
-
-    Raises:
-        InputError: there are no images, or none to validate with for `patience`; the checkpoint is damaged, of another
-            model, or of a training on other batches.
-        NotFiniteError: nothing finite is left to learn from; the checkpoint is from before.
-        CheckpointError: the state cannot be written; the same.
+        A row for each epoch of the run, with its number from 1 and all that `fit` logs.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     if patience and not len(dataset.validation):
         raise InputError("there are no validation images for patience to look at; leave it out")
+
     steps = data.steps_per_epoch(dataset.train, batch_size)
     state = restore(model, folder)
     stream = {"images": len(dataset.train), "batch_size": batch_size, "seed": seed, "flip": flip}
     if state.stream not in ({}, stream):
         raise InputError(f"{folder} was begun with {state.stream}, now it is {stream}; take another folder")
     state.stream = stream
-    if state.batch:  # on TensorFlow, Keras makes the metrics' sums in the first step only
-        one = data.Split(dataset.train.arrays, dataset.train.indices[:1])
-        model.evaluate(data.evaluation_batches(one, task=task), verbose=0)
+    if patience and _is_over(state.history, patience):
+        epochs = len(state.history)
+    if state.batch:
+        _make_metrics(model, dataset, task)
+
+    validation = data.evaluation_batches(dataset.validation, task=task) if len(dataset.validation) else None
     checkpoint = Checkpoint(folder, state, seconds=checkpoint_seconds, steps=checkpoint_steps)
-    with StopOnSignal(checkpoint) as stop:
-        progress = [Progress(steps)] if verbose else []
+    progress = Progress(steps)
+    with StopOnSignal(checkpoint) as stop, contextlib.closing(progress):
         shared = [
             StopOnNotFinite(),
             SaveBest(folder / "best.keras", state, metadata),
             *callbacks,
             LossCurves(folder, state.history),
             checkpoint,
-            *progress,
+            *([progress] if verbose else []),
             stop,
+            *([_Patience(state.history, patience)] if patience else []),
         ]
-        if patience:
-            enough = LambdaCallback(on_epoch_end=lambda *_: _stop_if(model, _is_over(state.history, patience)))
-            shared.append(enough)
-        validation = data.evaluation_batches(dataset.validation, task=task) if len(dataset.validation) else None
-        try:
-            for batch in dict.fromkeys([state.batch, 0]):  # the rest of an epoch, then whole ones
-                epoch = len(state.history)
-                if patience and _is_over(state.history, patience):
-                    break
-                only_one = LambdaCallback(on_epoch_end=lambda *_: _stop_if(model, True))
-                model.fit(
-                    data.training_batches(
-                        dataset.train,
-                        batch_size,
-                        seed=seed,
-                        epoch=epoch,
-                        batch=batch,
-                        flip=flip,
-                        task=task,
-                        endless=True,
-                    ),
-                    steps_per_epoch=steps - batch,
-                    epochs=epochs,
-                    initial_epoch=epoch,
-                    validation_data=validation,
-                    verbose=0,
-                    callbacks=[*shared, only_one] if batch else shared,
-                )
-        finally:
-            for each in progress:
-                each.close()
+
+        def fit(*more):
+            epoch, batch = len(state.history), state.batch
+            batches = data.training_batches(
+                dataset.train, batch_size, seed=seed, epoch=epoch, batch=batch, flip=flip, task=task, endless=True
+            )
+            model.fit(
+                batches,
+                steps_per_epoch=steps - batch,
+                epochs=epochs,
+                initial_epoch=epoch,
+                shuffle=False,  # they are
+                validation_data=validation,
+                verbose=0,
+                callbacks=[*shared, *more],
+            )
+
+        if state.batch:
+            rest = _OneEpoch()
+            fit(rest)
+            if rest.stopped:
+                return state.history
+            restore(model, folder)  # without what Keras does at the end of a fit: weights become their averages
+        fit()
     return state.history
 
 
-def _is_over(history: list[dict], patience: int) -> bool:
-    losses = [row["val_loss"] for row in history]
+def notices(history: History) -> list[str]:
+    """What of a training deserves a second look, and what to try: a sentence or two each.
+
+    It looks at latents that are not used, a warm-up of the KL that was not over, and a validation loss that rose.
+
+    >>> history = History(keras.Sequential(), [{"epoch": 1, "val_loss": 3.0}, {"epoch": 2, "val_loss": 4.0}], {})
+    >>> [notice.split(" (")[0] for notice in notices(history)]
+    ['The validation loss was lowest after epoch 1']
+    """
+    checks = (_few_active_latents, _long_warmup, _risen_loss)
+    return [notice for check in checks if (notice := check(history))]
+
+
+def _few_active_latents(history) -> str | None:
+    measured = history.history.get("val_active_units", [])
+    active = history.test.get("active_units", measured[-1] if measured else None)
+    if active is None:
+        return None
+    latents = history.model.latent_dim
+    if active > FEW * latents:
+        return None
+    advice = "Train for more epochs, lower beta, or give free bits."
+    if active < 1:
+        return f"None of the {latents} latents is active: the code carries nothing of the image. {advice}"
+    return (
+        f"Only {active:.0f} of {latents} latents are active. The others carry nothing of the image. {advice} "
+        "If the reconstructions are good, fewer latents are enough."
+    )
+
+
+def _long_warmup(history) -> str | None:
+    warmup = getattr(history.model, "kl_warmup_steps", 0)
+    steps = int(history.model.optimizer.iterations) if warmup else 0
+    if steps >= warmup:
+        return None
+    return (
+        f"The training of {steps:,} steps ended within the KL's warm-up of {warmup:,}: its weight never reached beta. "
+        "Train for more epochs, or shorten the warm-up."
+    )
+
+
+def _risen_loss(history) -> str | None:
+    losses = history.history.get("val_loss", [])
+    if not losses:
+        return None
+    first, lowest, last = losses[0], min(losses), losses[-1]
+    if last - lowest <= RISE * (first - lowest):
+        return None
+    return (
+        f"The validation loss was lowest after epoch {losses.index(lowest) + 1} ({lowest:.5g}) and rose to {last:.5g}: "
+        "best.keras is from there. Train for fewer epochs, on more images, or with mirrored ones."
+    )
+
+
+class _OneEpoch(keras.callbacks.Callback):
+    """Ends `fit` after one epoch. The last of the callbacks: it notes whether another one has ended the training."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.stopped = self.model.stop_training
+        self.model.stop_training = True
+
+
+class _Patience(keras.callbacks.Callback):
+    """Ends the training after so many epochs without a lower validation loss."""
+
+    def __init__(self, rows: list[dict], epochs: int):
+        super().__init__()
+        self.rows = rows
+        self.epochs = epochs
+
+    def on_epoch_end(self, epoch, logs=None):
+        if _is_over(self.rows, self.epochs):
+            self.model.stop_training = True
+
+
+def _is_over(rows: list[dict], patience: int) -> bool:
+    losses = [row["val_loss"] for row in rows]
     return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
 
 
-def _stop_if(model, reason: bool) -> None:
-    model.stop_training = model.stop_training or reason
+def _make_metrics(model, dataset, task) -> None:
+    """Keras makes the sums of compiled metrics in the first step only, and a checkpoint sets them before it."""
+    first = data.Split(dataset.train.arrays, dataset.train.indices[:1], dataset.train.mask_levels)
+    model.evaluate(data.evaluation_batches(first, task=task), verbose=0)
+
+
+def _measure(model, split, task) -> dict[str, float]:
+    if not len(split):
+        return {}
+    results = model.evaluate(data.evaluation_batches(split, task=task), return_dict=True, verbose=0)
+    return {name: float(value) for name, value in results.items()}

@@ -136,7 +136,7 @@ def test_a_failed_picture_ends_nothing(tmp_path, dataset):
 
     folder = tmp_path / "run"
     folder.mkdir()
-    with pytest.warns(UserWarning, match=r"epoch_002 is not written \(no colours left\); the training goes on"):
+    with pytest.warns(UserWarning, match=r"epoch_002 is not written \(no colours left\); the training continues"):
         train_vae(dataset, folder, callbacks=[callbacks.ImageGrids(folder, pictures)])
     assert {path.name for path in folder.glob("*noise*")} == {
         "epoch_001_noise.png",
