@@ -47,6 +47,16 @@ class StopOnNotFinite(keras.callbacks.Callback):
     """Raises `NotFiniteError` when the loss, or a validation's, is not finite: put it before `Checkpoint`.
 
     For models of plain `compile` and `fit`. A `VAE` guards each of its steps, and leaves out what is not finite.
+
+    >>> import numpy as np
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> nothing = np.full((2, 1), np.nan)
+    >>> try:
+    ...     model.fit(nothing, nothing, verbose=0, callbacks=[StopOnNotFinite()])
+    ... except NotFiniteError as error:
+    ...     print(str(error).split(".")[0])
+    stopped: the loss of epoch 1 is not finite
     """
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -14,6 +14,10 @@ class Muon(keras.optimizers.Muon):
     dense layers only. Here a kernel (height, width, in, out) takes it as the matrix
     (height x width x in, out), as in Jordan's original. Biases, and the convolutions next to the
     image, whose channels are too few to orthogonalise, keep AdamW.
+
+    >>> import keras_ae
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile(keras_ae.Muon(1e-3))
     """
 
     smallest_side = 16
@@ -69,6 +73,11 @@ class OptimizerGroup(keras.optimizers.Optimizer):
 
     Args:
         optimizers: one for each loss of the model.
+
+    >>> from keras_ae.optimizers import OptimizerGroup
+    >>> group = OptimizerGroup([keras.optimizers.Adam(1e-3), keras.optimizers.SGD(1e-2)])
+    >>> round(float(group.learning_rate), 4)
+    0.001
     """
 
     variables_by_loss = None  # the model's method, which `compile` sets

@@ -190,6 +190,10 @@ def get_task(name: str, corruption: str | None = None, *, label: bool = False) -
 
     Raises:
         InputError: no such task, or a corruption that is not for it.
+
+    >>> import keras_ae
+    >>> keras_ae.get_task("denoise", "gaussian:0.1").corruption
+    'gaussian:0.1'
     """
     one_of(name, TASKS, "task")
     return TASKS[name](corruption, label=label)

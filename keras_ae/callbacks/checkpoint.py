@@ -33,6 +33,9 @@ class State:
         batch: steps done in the epoch after the last row.
         metrics: running sums of that epoch, in the order of `model.metrics_variables`.
         stream: what the batches depend on, as JSON: a run continues with the same.
+
+    >>> State().batch
+    0
     """
 
     history: list[dict] = field(default_factory=list)
@@ -56,6 +59,14 @@ class Checkpoint(keras.callbacks.Callback):
     Raises:
         CheckpointError: it cannot be written; the one before is intact.
         NotFiniteError: a weight is not finite; the same.
+
+    >>> import keras_ae, tempfile
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> checkpoint = Checkpoint(tempfile.mkdtemp())
+    >>> history = vae.fit(np.zeros((4, 8, 8, 1)), epochs=2, verbose=0, callbacks=[checkpoint])
+    >>> len(restore(vae, checkpoint.folder).history)
+    2
     """
 
     def __init__(self, folder: Path, state: State | None = None, *, seconds: float = 300, steps: float = math.inf):
@@ -124,6 +135,14 @@ class SaveBest(keras.callbacks.Callback):
         path: of the `.keras` file.
         state: the one that `Checkpoint` continues; put this callback before it.
         metadata: as `save_model` takes it.
+
+    >>> import keras_ae, tempfile
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> images, best = np.zeros((4, 8, 8, 1)), SaveBest(Path(tempfile.mkdtemp()) / "best.keras", State())
+    >>> history = vae.fit(images, validation_data=(images,), verbose=0, callbacks=[best])
+    >>> best.path.exists()
+    True
     """
 
     def __init__(self, path: Path, state: State, metadata: dict | None = None):
@@ -151,6 +170,11 @@ def restore(model: keras.Model, folder: Path) -> State:
 
     Raises:
         InputError: the checkpoint is damaged or of another model.
+
+    >>> import keras_ae, tempfile
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> restore(vae, tempfile.mkdtemp())
+    State(history=[], batch=0, metrics=[], stream={})
     """
     path = Path(folder) / FILE
     if not path.exists():

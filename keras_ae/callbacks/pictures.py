@@ -49,6 +49,14 @@ class LossCurves(keras.callbacks.Callback):
     Args:
         folder: of the run.
         history: rows of the epochs before; each epoch adds one.
+
+    >>> import keras_ae, numpy as np, tempfile
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> curves = LossCurves(tempfile.mkdtemp())
+    >>> history = vae.fit(np.zeros((4, 8, 8, 1)), verbose=0, callbacks=[curves])
+    >>> (curves.folder / "losses.png").exists()
+    True
     """
 
     titles = MappingProxyType(

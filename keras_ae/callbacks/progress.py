@@ -15,6 +15,12 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         steps: in an epoch, where the first one is not trained from its start.
+
+    >>> import keras_ae, numpy as np
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> history = vae.fit(np.zeros((4, 8, 8, 1)), verbose=0, callbacks=[Progress()])
+    epoch 1/1 | train: loss ..., reconstruction ..., kl ..., mse ...
     """
 
     shown = ("loss", "reconstruction", "kl", "mse", "psnr", "ssim", "mean_iou")

@@ -26,6 +26,12 @@ class StopOnSignal(keras.callbacks.Callback):
 
     Args:
         checkpoint: saves first. After the last step of an epoch, validation and the epoch's own checkpoint do.
+
+    >>> import keras_ae, numpy as np
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> with StopOnSignal() as stop:
+    ...     history = vae.fit(np.zeros((4, 8, 8, 1)), verbose=0, callbacks=[stop])
     """
 
     signals = (signal.SIGINT, signal.SIGTERM)

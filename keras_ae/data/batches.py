@@ -16,6 +16,11 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
     Raises:
         InputError: the split is empty.
+
+    >>> import numpy as np
+    >>> from keras_ae import data
+    >>> data.steps_per_epoch(data.Split({}, np.arange(100)), batch_size=32)
+    3
     """
     if not len(split):
         raise InputError(
@@ -60,7 +65,15 @@ def training_batches(
 
 
 def evaluation_batches(split: Split, batch_size: int = 128, *, task=None):
-    """All images of the split once, in order. The last batch may be smaller."""
+    """All images of the split once, in order. The last batch may be smaller.
+
+    >>> import keras_ae
+    >>> shapes = keras_ae.data.load("shapes", image_size=(8, 8), limit=40)
+    >>> vae = keras_ae.conv_vae(shapes.image_shape, 2, width=4)
+    >>> results = vae.evaluate(keras_ae.data.evaluation_batches(shapes.test), return_dict=True, verbose=0)
+    >>> results["elbo"] < 0
+    True
+    """
     return backends.feed(EvaluationBatches(split, batch_size, task))
 
 

@@ -27,6 +27,11 @@ class Split:
             `names` of a folder's files, as bytes.
         indices: which rows belong to the split, in order.
         mask_levels: the greys that the classes of a mask have.
+
+    >>> arrays = {"images": np.full((3, 4, 4, 1), 255, "uint8"), "labels": np.arange(3, dtype="int32")}
+    >>> split = Split(arrays, indices=np.array([0, 2]))
+    >>> split.batch(slice(0, 2))["label"].tolist()
+    [0, 2]
     """
 
     arrays: dict[str, np.ndarray]
@@ -76,6 +81,10 @@ class Dataset:
     Attributes:
         source, image_size: what `load` was given, so that a saved model can open its data again. `source` is `None`
             for a data set made in another way.
+
+    >>> shapes = load("shapes", image_size=(8, 8), limit=40)
+    >>> shapes.image_shape, len(shapes.test)
+    ((8, 8, 3), 40)
     """
 
     name: str

@@ -7,6 +7,11 @@ class Hyperparameters(keras.layers.Layer):
     """Scalars that act in a compiled step as soon as they are assigned: variables, which no file of weights holds.
 
     Python numbers would be constants of the graph on TensorFlow and JAX.
+
+    >>> settings = Hyperparameters(beta=1.0)
+    >>> settings["beta"] = 0.1
+    >>> settings["beta"]
+    0.1
     """
 
     def __init__(self, **values: float):

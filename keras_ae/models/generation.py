@@ -22,6 +22,11 @@ class Generation:
 
         The noise is drawn in NumPy, so that one seed gives the same samples on every backend. Where the
         model is conditional and no labels are given, the classes take turns.
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> vae.sample(3, seed=0).shape
+        (3, 8, 8, 1)
         """
         if n < 1:
             raise InputError(f"cannot draw {n} samples; the count starts at 1")
@@ -33,14 +38,27 @@ class Generation:
         return self.decode(z * np.float32(temperature), labels)
 
     def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray]:
-        """The posterior's `(z_mean, z_log_var)`, both (n, latent_dim)."""
+        """The posterior's `(z_mean, z_log_var)`, both (n, latent_dim).
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> z_mean, z_log_var = vae.encode(np.zeros((5, 8, 8, 1)))
+        >>> z_mean.shape
+        (5, 2)
+        """
         images = checked_images(images, self.image_shape)
         label = self.label_ids(labels, len(images)) if self.conditioning == "both" or labels is not None else None
         z_mean, z_log_var = self.encoder.predict(self.encoder_inputs(images, label), batch_size=BATCH_SIZE, verbose=0)
         return z_mean, z_log_var
 
     def decode(self, z: np.ndarray, labels=None) -> np.ndarray:
-        """The images (n, height, width, channels) of latents (n, latent_dim)."""
+        """The images (n, height, width, channels) of latents (n, latent_dim).
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> vae.decode(np.zeros((4, 2))).shape
+        (4, 8, 8, 1)
+        """
         z = np.asarray(z, "float32")
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise InputError(f"latents have the shape {z.shape}; this model takes (n, {self.latent_dim})")
@@ -50,7 +68,13 @@ class Generation:
         return np.clip(image, 0.0, 1.0, dtype="float32")
 
     def reconstruct(self, images: np.ndarray, labels=None) -> np.ndarray:
-        """The images decoded from their posterior means."""
+        """The images decoded from their posterior means.
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> vae.reconstruct(np.zeros((5, 8, 8, 1))).shape
+        (5, 8, 8, 1)
+        """
         return self.decode(self.encode(images, labels)[0], labels)
 
     def interpolate(self, start: np.ndarray, end: np.ndarray, steps: int = 8, labels=None) -> np.ndarray:
@@ -58,6 +82,11 @@ class Generation:
 
         Returns:
             (n, steps, height, width, channels), from `start` to `end`; `labels` hold for a whole line.
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> vae.interpolate(np.zeros((2, 8, 8, 1)), np.ones((2, 8, 8, 1)), steps=4).shape
+        (2, 4, 8, 8, 1)
         """
         if steps < 2:
             raise InputError(f"an interpolation of {steps} steps has no two ends; use 2 or more")
@@ -76,6 +105,12 @@ class Generation:
 
         Returns:
             The latents' numbers (count,) and images (count, steps, height, width, channels).
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> latents, images = vae.traverse(np.zeros((3, 8, 8, 1)), count=2, steps=5)
+        >>> images.shape
+        (2, 5, 8, 8, 1)
         """
         z_mean, z_log_var = self.encode(images, labels)
         kl = keras.ops.convert_to_numpy(kl_per_latent(*map(keras.ops.convert_to_tensor, (z_mean, z_log_var)))).mean(0)

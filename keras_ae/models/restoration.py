@@ -31,6 +31,13 @@ def restore_images(
     Raises:
         InputError: an array is missing, too much or of the wrong shape, not finite or outside [0, 1]; all pixels of an
             image are missing.
+
+    >>> import keras_ae, numpy as np
+    >>> model = keras_ae.conv_autoencoder((8, 8, 1), 2, 4, task="complete", skip_connections=True, width=4)
+    >>> known = np.ones((1, 8, 8))
+    >>> known[:, 2:5, 2:5] = 0
+    >>> keras_ae.restore_images(model, np.zeros((1, 8, 8, 1)), mask=known).shape
+    (1, 8, 8, 1)
     """
     names = {tensor.name for tensor in model.inputs}
     shape = next(tensor.shape[1:] for tensor in model.inputs if tensor.name == "image")

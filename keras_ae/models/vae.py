@@ -338,6 +338,11 @@ def conv_vae(
 
     Raises:
         InputError: sizes below 1, an unknown likelihood or conditioning.
+
+    >>> import keras_ae
+    >>> vae = keras_ae.conv_vae((28, 28, 1), latent_dim=8, class_names=["cat", "dog"], conditioning="decoder", width=4)
+    >>> vae.sample(2, labels="dog", seed=0).shape
+    (2, 28, 28, 1)
     """
     if min(*image_shape, latent_dim, width) < 1:
         raise InputError(f"image shape {image_shape}, latent_dim {latent_dim} and width {width} must be 1 or more")

@@ -12,6 +12,11 @@ class ActiveUnits(keras.metrics.Metric):
     Args:
         latent_dim: how many latents there are.
         threshold: of the variance.
+
+    >>> metric = ActiveUnits(latent_dim=2)
+    >>> metric.update_state([[1.0, 0.0], [-1.0, 0.0]])
+    >>> int(metric.result())
+    1
     """
 
     def __init__(self, latent_dim: int, threshold: float = 0.01, name: str = "active_units", **kwargs):

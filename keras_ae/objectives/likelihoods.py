@@ -17,6 +17,12 @@ class Likelihood(keras.layers.Layer):
 
     Calling it returns `(reconstruction, log_likelihood)`, each (batch,) in nats summed over pixels:
     what is minimised, and log p(image | z) with all its constants.
+
+    >>> from keras_ae.objectives import get_likelihood
+    >>> image, output = ops.zeros((1, 2, 2, 1)), ops.ones((1, 2, 2, 1))
+    >>> reconstruction, log_likelihood = get_likelihood("squared_error")(image, output)
+    >>> float(reconstruction[0])
+    4.0
     """
 
     output_bias = 0.5  # where the decoder's last layer starts: the middle of the grey levels
@@ -143,6 +149,9 @@ def get_likelihood(identifier: str | Likelihood) -> Likelihood:
 
     Raises:
         InputError: no such name.
+
+    >>> get_likelihood("bernoulli").is_density
+    False
     """
     if isinstance(identifier, Likelihood):
         return identifier
@@ -154,6 +163,9 @@ def weighted_mean(values, sample_weight=None):
     """The mean over the batch of values (batch, ...), in which image i counts `sample_weight[i]` times.
 
     Of all devices' batches together; 0 where all weights are 0.
+
+    >>> float(weighted_mean(ops.array([1.0, 5.0]), ops.array([3.0, 1.0])))
+    2.0
     """
     weight = _weight(values, sample_weight)
     weight = ops.reshape(weight, (-1,) + (1,) * (len(values.shape) - 1))
