@@ -1,5 +1,7 @@
 """The evidence lower bound of a diagonal Gaussian posterior and a standard normal prior, in nats per image."""
 
+import math
+
 from keras import ops
 
 from keras_ae.objectives.likelihoods import weighted_mean
@@ -49,3 +51,20 @@ def elbo_terms(reconstruction, log_likelihood, kl_latents, *, beta=1.0, free_bit
         "kl": kl,
         "elbo": log_likelihood - kl,
     }
+
+
+def bits_per_dimension(elbo: float, image_shape: tuple[int, ...]) -> float:
+    """The ELBO in another unit: -log2 of the density of each value of an image, for values scaled to 256 levels.
+
+    It is 8 - elbo / (D ln 2), and lower is better. It comes from a continuous density at the pixels themselves.
+    Published bits per dimension come from discretised likelihoods or from pixels with uniform noise: do not compare
+    them with this number, and do not read it as a bound on the size of a compressed image.
+
+    Args:
+        elbo: nats per image, of a likelihood that is a density of pixels in [0, 1].
+        image_shape: (height, width, channels), which have D values together.
+
+    >>> bits_per_dimension(0.0, (32, 32, 3))
+    8.0
+    """
+    return 8.0 - elbo / (math.prod(image_shape) * math.log(2))
