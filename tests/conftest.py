@@ -1,25 +1,25 @@
 """The environment of a test process: quiet, and with a cache of its own."""
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-TEMPORARY = Path(tempfile.gettempdir())
+import numpy as np
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
+
 import _environment
+
+TEMPORARY = Path(tempfile.gettempdir())
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Tests compile the same small programs again and again.
 _environment.set_variables(compiled=TEMPORARY / "keras_ae-tests-jax", seconds=0.1)
 # Not the user's cache; shared by the scripts that the tests start.
 os.environ["KERAS_HOME"] = str(TEMPORARY / f"keras_ae-tests-{os.getpid()}")
-
-import shutil
-
-import numpy as np
-import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
