@@ -166,26 +166,3 @@ def _read_older(path: Path) -> dict:
     if content["crc32"] != checksum(content["flags"]):
         raise ValueError("checksum")
     return content["flags"]
-
-
-# The lead replaces this by `saving.metadata`, which has the same signature.
-def metadata(model, dataset, *, task=None, loss=None, image_size=None, **more) -> dict:
-    import keras_ae
-    from keras_ae.objectives.likelihoods import LIKELIHOODS
-
-    about = {
-        "dataset": getattr(dataset, "source", dataset.name),
-        "class_names": dataset.class_names,
-        "image_shape": dataset.image_shape,
-        "versions": {"keras_ae": keras_ae.__version__, "keras": keras.__version__},
-    }
-    if isinstance(model, keras_ae.VAE):
-        names = [name for name, kind in LIKELIHOODS.items() if type(model.likelihood) is kind]
-        about |= {"model": "vae", "likelihood": names[0] if names else None}
-    else:
-        about["model"] = "conv_ae"
-    if task is not None:
-        levels = dataset.train.mask_levels
-        about |= {"task": task.name, "corruption": task.corruption, "mask_levels": levels}
-    flags = {"loss": loss, "image_size": image_size} | more.pop("flags", {})
-    return about | {"flags": flags} | more

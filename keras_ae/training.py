@@ -20,7 +20,6 @@ from keras_ae.callbacks import (
 from keras_ae.errors import InputError
 from keras_ae.files import lock, remove_leftovers
 from keras_ae.runs import MODEL
-from keras_ae.runs import metadata as schema
 from keras_ae.saving import save_model
 
 FEW = 0.25  # of the latents: a code that uses less is worth a word
@@ -123,7 +122,7 @@ def train(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    about = schema(model, dataset, task=task, **(metadata or {}))
+    about = _schema(model, dataset, task=task, **(metadata or {}))
     with lock(folder):
         rows = run_epochs(
             model,
@@ -323,3 +322,26 @@ def _measure(model, split, task) -> dict[str, float]:
         return {}
     results = model.evaluate(data.evaluation_batches(split, task=task), return_dict=True, verbose=0)
     return {name: float(value) for name, value in results.items()}
+
+
+# To be replaced by `saving.metadata`, which has the same signature.
+def _schema(model, dataset, *, task=None, loss=None, image_size=None, **more) -> dict:
+    import keras_ae
+    from keras_ae.objectives.likelihoods import LIKELIHOODS
+
+    about = {
+        "dataset": getattr(dataset, "source", dataset.name),
+        "class_names": dataset.class_names,
+        "image_shape": dataset.image_shape,
+        "versions": {"keras_ae": keras_ae.__version__, "keras": keras.__version__},
+    }
+    if isinstance(model, keras_ae.VAE):
+        names = [name for name, kind in LIKELIHOODS.items() if type(model.likelihood) is kind]
+        about |= {"model": "vae", "likelihood": names[0] if names else None}
+    else:
+        about["model"] = "conv_ae"
+    if task is not None:
+        levels = dataset.train.mask_levels
+        about |= {"task": task.name, "corruption": task.corruption, "mask_levels": levels}
+    flags = {"loss": loss, "image_size": image_size} | more.pop("flags", {})
+    return about | {"flags": flags} | more
