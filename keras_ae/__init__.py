@@ -3,12 +3,13 @@
 Importing this package registers its classes, so that its `.keras` files load.
 """
 
-from keras_ae import callbacks, data, optimizers
+from keras_ae import callbacks, data, optimizers, pictures
 from keras_ae.errors import CheckpointError, InputError, NotFiniteError
+from keras_ae.evaluation import evaluate
 from keras_ae.models import VAE, conv_autoencoder, conv_vae, restore_images
 from keras_ae.networks import build_decoder, build_encoder
 from keras_ae.optimizers import Muon
-from keras_ae.saving import load_model, read_metadata, save_model
+from keras_ae.saving import load_model, open_model, read_metadata, save_model
 from keras_ae.tasks import get_task
 from keras_ae.training import fit, train
 
@@ -26,10 +27,13 @@ __all__ = [
     "conv_autoencoder",
     "conv_vae",
     "data",
+    "evaluate",
     "fit",
     "get_task",
     "load_model",
+    "open_model",
     "optimizers",
+    "pictures",
     "read_metadata",
     "restore_images",
     "save_model",

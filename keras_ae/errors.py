@@ -7,15 +7,32 @@ class InputError(ValueError):
     """Something given cannot be used; the message is one line that says what to do.
 
     The scripts print it without a traceback and exit with code 2.
+
+    >>> import keras_ae
+    >>> try:
+    ...     keras_ae.get_task("sharpen")
+    ... except keras_ae.InputError as error:
+    ...     print(error)
+    unknown task 'sharpen'; known are reconstruct, denoise, complete, segment
     """
 
 
 class NotFiniteError(RuntimeError):
-    """Training stopped because losses, gradients or weights are not finite; nothing that is not finite was saved."""
+    """Training stopped because losses, gradients or weights are not finite; nothing that is not finite was saved.
+
+    >>> import keras_ae
+    >>> issubclass(keras_ae.NotFiniteError, RuntimeError)
+    True
+    """
 
 
 class CheckpointError(OSError):
-    """Training stopped because its state cannot be written; the last state written is intact."""
+    """Training stopped because its state cannot be written; the last state written is intact.
+
+    >>> import keras_ae
+    >>> issubclass(keras_ae.CheckpointError, OSError)
+    True
+    """
 
 
 def one_of(name, known: Iterable[str], what: str) -> None:
@@ -26,6 +43,8 @@ def one_of(name, known: Iterable[str], what: str) -> None:
 
     Raises:
         InputError: it is not; the message lists what is known.
+
+    >>> one_of("jax", ("jax", "torch"), "backend")
     """
     if name not in known:
         raise InputError(f"unknown {what} '{name}'; known are {', '.join(known)}")

@@ -1,7 +1,9 @@
-"""Muon for convolutions, and the recipe of the scripts: its schedule and its clipping."""
+"""Muon for convolutions, the recipe of the scripts, and several optimizers as one."""
 
 import keras
 from keras import ops
+
+from keras_ae.errors import InputError
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -12,6 +14,10 @@ class Muon(keras.optimizers.Muon):
     dense layers only. Here a kernel (height, width, in, out) takes it as the matrix
     (height x width x in, out), as in Jordan's original. Biases, and the convolutions next to the
     image, whose channels are too few to orthogonalise, keep AdamW.
+
+    >>> import keras_ae
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile(keras_ae.Muon(1e-3))
     """
 
     smallest_side = 16
@@ -54,3 +60,70 @@ def recipe(
         warmup_steps=warmup,
     )
     return Muon(schedule, global_clipnorm=clip_norm or None)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class OptimizerGroup(keras.optimizers.Optimizer):
+    """Several optimizers as one, each for its own part of a model's variables.
+
+    Keras trains, checkpoints and saves one optimizer; on JAX, only its variables are the state of a step. This one has
+    the variables of all. Gradient scaling, rollback and checkpoints therefore cover all of them.
+
+    `GuardedModel.compile` makes one of a list of optimizers. `learning_rate` and `iterations` are the first's.
+
+    Args:
+        optimizers: one for each loss of the model.
+
+    >>> from keras_ae.optimizers import OptimizerGroup
+    >>> group = OptimizerGroup([keras.optimizers.Adam(1e-3), keras.optimizers.SGD(1e-2)])
+    >>> round(float(group.learning_rate), 4)
+    0.001
+    """
+
+    variables_by_loss = None  # the model's method, which `compile` sets
+
+    def __init__(self, optimizers, name: str = "optimizer_group"):
+        super().__init__(learning_rate=0.0, name=name)
+        self.optimizers = [keras.optimizers.get(optimizer) for optimizer in optimizers]
+
+    def build(self, variables):
+        groups = self.variables_by_loss()
+        if len(groups) != len(self.optimizers):
+            raise InputError(f"{len(self.optimizers)} optimizers for {len(groups)} losses; give one for each loss")
+        for optimizer, group in zip(self.optimizers, groups, strict=True):
+            optimizer.build(group)
+        super().build(variables)
+
+    @property
+    def variables(self):
+        return [variable for optimizer in self.optimizers for variable in optimizer.variables]
+
+    def apply(self, grads, trainable_variables=None):
+        variables = trainable_variables or self._trainable_variables
+        gradients = dict(zip(map(id, variables), grads, strict=True))
+        for optimizer, group in zip(self.optimizers, self.variables_by_loss(), strict=True):
+            optimizer.apply([gradients[id(variable)] for variable in group], group)
+
+    def finalize_variable_values(self, var_list):
+        for optimizer, group in zip(self.optimizers, self.variables_by_loss(), strict=True):
+            optimizer.finalize_variable_values(group)
+
+    @property
+    def iterations(self):
+        return self.optimizers[0].iterations
+
+    @property
+    def learning_rate(self):
+        return self.optimizers[0].learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate):
+        self.optimizers[0].learning_rate = learning_rate
+
+    def get_config(self):
+        return {"name": self.name, "optimizers": [keras.saving.serialize_keras_object(o) for o in self.optimizers]}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        optimizers = [keras.saving.deserialize_keras_object(o, custom_objects) for o in config["optimizers"]]
+        return cls(optimizers, name=config["name"])

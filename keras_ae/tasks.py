@@ -7,7 +7,7 @@ A task makes batches for `fit` out of images, and says what they are measured by
     model.compile("adam", **task.measures(model))
     model.fit(training_batches(split, 64, task=task), steps_per_epoch=steps_per_epoch(split, 64))
 
-To add one: a subclass here, its entry in `TASKS`, and what the model is given in `conv_autoencoder`.
+To add one: a subclass here and its entry in `TASKS`.
 """
 
 import keras
@@ -23,6 +23,16 @@ EVALUATION_SEED = 2026
 class Task:
     """Images back from a small code.
 
+    Attributes:
+        name: of the task.
+        default_corruption: what is done to the images where nothing else is asked for.
+        word: a corruption that only this task knows.
+        hides: whether its corruptions hide pixels, rather than add noise.
+        masks: whether batches need the masks of the data set.
+        takes_mask: whether the model is given the mask of the known pixels, and returns these unchanged.
+        corrects: whether a model with skip connections adds what it finds to its input.
+        classifies: whether the model gives the probabilities of each pixel's classes, not an image.
+
     Args:
         corruption: as `parse_corruptions` takes it, or the task's own `word`; its default where `None`.
         label: whether the model is given labels.
@@ -32,23 +42,26 @@ class Task:
     default_corruption: str | None = None
     word: str | None = None
     hides = False
-    masks = False  # whether batches need the segmentation
+    masks = False
+    takes_mask = False
+    corrects = False
+    classifies = False
 
     def __init__(self, corruption: str | None = None, *, label: bool = False):
         self.corruption = text = corruption or self.default_corruption
         if corruption and self.default_corruption is None:
             raise InputError(f"the task '{self.name}' takes no corruption; leave out '{corruption}'")
         self.corruptions = parse_corruptions(text) if text and text != self.word else []
-        for one in self.corruptions:
-            if one.hides != self.hides:
+        for corruption in self.corruptions:
+            if corruption.hides != self.hides:
                 kinds = "missing pixels (block, centre, half, pixels)" if self.hides else "noise"
-                raise InputError(f"the task '{self.name}' is for {kinds}, not for '{one.kind}'")
+                raise InputError(f"the task '{self.name}' is for {kinds}, not for '{corruption.kind}'")
         self.label = label
 
     def check(self, dataset) -> None:
         """Raises an `InputError` where the data set cannot serve the task."""
-        for one in self.corruptions:
-            one.check(dataset.image_shape)
+        for corruption in self.corruptions:
+            corruption.check(dataset.image_shape)
 
     def take(self, split, places: slice) -> tuple:
         """The examples at `places` of a split, as evaluation sees them."""
@@ -81,6 +94,7 @@ class Denoise(Task):
     name = "denoise"
     default_corruption = "gaussian:25/255"
     word = "none"
+    corrects = True
 
     def check(self, dataset):
         super().check(dataset)
@@ -108,6 +122,8 @@ class Complete(Task):
     default_corruption = "block:0.25,pixels:0.5"
     word = "masks"
     hides = True
+    takes_mask = True
+    corrects = True
 
     def __init__(self, corruption=None, *, label=False):
         super().__init__(corruption, label=label)
@@ -138,6 +154,7 @@ class Segment(Task):
 
     name = "segment"
     masks = True
+    classifies = True
 
     def check(self, dataset):
         if dataset.mask_classes < 2:
@@ -172,7 +189,11 @@ def get_task(name: str, corruption: str | None = None, *, label: bool = False) -
     """The task of that name.
 
     Raises:
-        InputError: no such task, or a corruption that it does not mend.
+        InputError: no such task, or a corruption that is not for it.
+
+    >>> import keras_ae
+    >>> keras_ae.get_task("denoise", "gaussian:0.1").corruption
+    'gaussian:0.1'
     """
     one_of(name, TASKS, "task")
     return TASKS[name](corruption, label=label)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from keras_ae import backends, data
+from keras_ae import backends, data, saving
 from keras_ae.callbacks import (
     Checkpoint,
     LossCurves,
@@ -122,7 +122,7 @@ def train(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    about = _schema(model, dataset, task=task, **(metadata or {}))
+    about = saving.metadata(model, dataset, task=task, **(metadata or {}))
     with lock(folder):
         rows = run_epochs(
             model,
@@ -208,7 +208,7 @@ def run_epochs(
         def fit(*more):
             epoch, batch = len(state.history), state.batch
             batches = data.training_batches(
-                dataset.train, batch_size, seed=seed, epoch=epoch, batch=batch, flip=flip, task=task
+                dataset.train, batch_size, seed=seed, epoch=epoch, batch=batch, flip=flip, task=task, endless=True
             )
             model.fit(
                 batches,
@@ -322,26 +322,3 @@ def _measure(model, split, task) -> dict[str, float]:
         return {}
     results = model.evaluate(data.evaluation_batches(split, task=task), return_dict=True, verbose=0)
     return {name: float(value) for name, value in results.items()}
-
-
-# To be replaced by `saving.metadata`, which has the same signature.
-def _schema(model, dataset, *, task=None, loss=None, image_size=None, **more) -> dict:
-    import keras_ae
-    from keras_ae.objectives.likelihoods import LIKELIHOODS
-
-    about = {
-        "dataset": getattr(dataset, "source", dataset.name),
-        "class_names": dataset.class_names,
-        "image_shape": dataset.image_shape,
-        "versions": {"keras_ae": keras_ae.__version__, "keras": keras.__version__},
-    }
-    if isinstance(model, keras_ae.VAE):
-        names = [name for name, kind in LIKELIHOODS.items() if type(model.likelihood) is kind]
-        about |= {"model": "vae", "likelihood": names[0] if names else None}
-    else:
-        about["model"] = "conv_ae"
-    if task is not None:
-        levels = dataset.train.mask_levels
-        about |= {"task": task.name, "corruption": task.corruption, "mask_levels": levels}
-    flags = {"loss": loss, "image_size": image_size} | more.pop("flags", {})
-    return about | {"flags": flags} | more

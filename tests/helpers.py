@@ -19,10 +19,15 @@ def once(why: str):
 def small_vae(image_shape=(8, 8, 3), latent_dim=4, conditioning="decoder", **kwargs) -> keras_ae.VAE:
     """The standard networks, 16 features wide, with weights that depend on nothing but the seed."""
     vae = keras_ae.conv_vae(image_shape, latent_dim, class_names=CLASSES, conditioning=conditioning, width=4, **kwargs)
-    random = np.random.default_rng(1)
-    for weight in vae.encoder.weights + vae.decoder.weights:
-        weight.assign(random.normal(0, 0.15, weight.shape).astype("float32"))
+    set_weights(vae.encoder.weights + vae.decoder.weights)
     return vae
+
+
+def set_weights(weights) -> None:
+    """Sets them to the same numbers on every backend."""
+    random = np.random.default_rng(1)
+    for weight in weights:
+        weight.assign(random.normal(0, 0.15, weight.shape).astype("float32"))
 
 
 def train_vae(dataset, folder, **kwargs) -> keras_ae.VAE:
@@ -55,16 +60,22 @@ def batch(n=6, image_shape=(8, 8, 3), seed=0) -> dict:
 class Fed(keras.utils.PyDataset):
     """Batches as a data set gives them: not looked at before they are trained on."""
 
-    def __init__(self, images, batch_size):
+    def __init__(self, images, batch_size, labels=None, weights=None):
         super().__init__()
         self.images = images
         self.batch_size = batch_size
+        self.labels = labels
+        self.weights = weights
 
     def __len__(self):
         return len(self.images) // self.batch_size
 
     def __getitem__(self, index):
-        return {"image": self.images[index * self.batch_size :][: self.batch_size]}
+        rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        batch = {"image": self.images[rows]}
+        if self.labels is not None:
+            batch["label"] = self.labels[rows]
+        return batch if self.weights is None else (batch, batch["image"], self.weights[rows])
 
 
 def variables(model) -> list[np.ndarray]:

@@ -1,10 +1,13 @@
+import json
+
 import keras
 import numpy as np
 import pytest
 
 import keras_ae
-from keras_ae import InputError
-from tests.helpers import batch, small_vae
+from keras_ae import InputError, data, get_task
+from keras_ae.saving import metadata
+from tests.helpers import CLASSES, batch, folder_with_masks, small_vae
 
 
 def test_a_saved_file_has_its_metadata_and_no_optimizer(tmp_path):
@@ -69,3 +72,98 @@ def test_files_that_are_none_of_ours_are_named(tmp_path):
     for read in (keras_ae.load_model, keras_ae.read_metadata):
         with pytest.raises(InputError, match="none of keras_ae"):
             read(tmp_path / "foreign.keras")
+
+
+def autoencoder(task="reconstruct", **kwargs):
+    return keras_ae.conv_autoencoder((8, 8, 3), 2, 4, width=4, task=task, **kwargs)
+
+
+def test_metadata_comes_back_as_it_was_made(tmp_path):
+    shapes = data.load("shapes", limit=40, image_size=(8, 8))
+    task = get_task("denoise", "gaussian:0.1")
+    model = autoencoder("denoise")
+    made = metadata(model, shapes, task=task, loss="mae", epoch=3, flags={"seed": 1})
+    saved = keras_ae.open_model(keras_ae.save_model(model, tmp_path / "model.keras", made))
+    assert saved.metadata == json.loads(json.dumps(made))
+    assert (saved.is_vae, saved.image_shape, saved.class_names, saved.loss) == (False, (8, 8, 3), [], "mae")
+    assert (saved.task().name, saved.task().corruption) == ("denoise", "gaussian:0.1")
+    assert saved.task("gaussian:0.2").corruption == "gaussian:0.2"
+    assert saved.load_dataset(limit=40).image_shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(("likelihood", "name"), [("gaussian", "gaussian"), ("bernoulli", "bernoulli")])
+def test_metadata_of_a_vae(likelihood, name):
+    shapes = data.load("shapes", limit=40, image_size=(8, 8))
+    made = metadata(small_vae(likelihood=likelihood), shapes, image_size=(8, 8), test={"elbo": 1.0})
+    assert (made["model"], made["likelihood"], made["task"], made["test"]) == ("vae", name, None, {"elbo": 1.0})
+    assert (made["dataset"], made["class_names"]) == ("shapes", shapes.class_names)
+
+
+def test_files_saved_before_keep_loss_and_image_size_among_the_flags(tmp_path):
+    flags = {"loss": "psnr", "image_size": [8, 8]}
+    old = {"dataset": "shapes", "task": "complete", "corruption": "half", "flags": flags}
+    saved = keras_ae.open_model(keras_ae.save_model(autoencoder("complete"), tmp_path / "old.keras", old))
+    assert (saved.loss, saved.task().corruption) == ("psnr", "half")
+    assert saved.load_dataset(limit=40).image_size == (8, 8)
+
+
+WRONG = [
+    ([1], "is not a JSON object"),
+    ({"image_shape": [8, 8]}, r"image_shape '\[8, 8\]'; it must be \[height, width, channels\]"),
+    ({"task": "sharpen"}, "task 'sharpen'; it must be one of reconstruct, denoise, complete, segment"),
+    ({"class_names": "cat"}, "class_names 'cat'; it must be a list of names"),
+    ({"class_names": ["cat", 1]}, "it must be a list of names"),
+    ({"epoch": True}, "epoch 'True'; it must be a whole number"),
+    ({"model": ["vae"]}, "it must be one of vae, conv_ae"),
+    ({"flags": 3}, "flags '3'; it must be names and values"),
+    ({"flags": {"image_size": "large"}}, r"image_size 'large'; it must be \[height, width\]"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), WRONG)
+def test_metadata_that_contradicts_the_schema_is_refused(tmp_path, monkeypatch, wrong, message):
+    model = small_vae()
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_ae.saving.files.check_metadata", lambda *_: None)
+        path = keras_ae.save_model(model, tmp_path / "wrong.keras", wrong)
+    with pytest.raises(InputError, match=message):
+        keras_ae.open_model(path)
+    if "image_size" not in str(wrong):
+        with pytest.raises(InputError, match=message):
+            keras_ae.save_model(model, tmp_path / "never.keras", wrong)
+        assert not (tmp_path / "never.keras").exists()
+
+
+def test_files_without_metadata_work_where_nothing_else_is_asked(tmp_path):
+    saved = keras_ae.open_model(keras_ae.save_model(small_vae(), tmp_path / "vae.keras"))
+    assert (saved.is_vae, saved.class_names, saved.metadata) == (True, CLASSES, {})
+    with pytest.raises(InputError, match="does not say what it was trained on; name a data set with --dataset"):
+        saved.load_dataset()
+    model = autoencoder(num_classes=6, conditioning="decoder")
+    saved = keras_ae.open_model(keras_ae.save_model(model, tmp_path / "ae.keras", {"task": "reconstruct"}))
+    assert (saved.is_conditional, saved.class_names) == (True, [])
+    shapes = saved.load_dataset("shapes", limit=20)
+    assert keras_ae.evaluate(saved.model, shapes, task=saved.task())["mse"] > 0
+    with pytest.raises(InputError, match="does not say what it was trained for; save it with"):
+        keras_ae.open_model(keras_ae.save_model(model, tmp_path / "ae.keras")).task()
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    with pytest.raises(InputError, match="without an input named 'image'"):
+        keras_ae.open_model(keras_ae.save_model(other, tmp_path / "other.keras"))
+
+
+def test_data_that_does_not_fit_the_model_is_refused(tmp_path):
+    vae = keras_ae.open_model(keras_ae.save_model(small_vae(), tmp_path / "vae.keras"))
+    with pytest.raises(InputError, match="the model knows the classes a, b, c; shapes has circle"):
+        vae.load_dataset("shapes", limit=20)
+    folder = folder_with_masks(tmp_path / "own", (3, 7))
+    about = {"task": "segment", "mask_levels": [3, 9], "dataset": str(folder)}
+    model = keras_ae.conv_autoencoder((9, 9, 3), 2, 4, width=4, task="segment")
+    saved = keras_ae.open_model(keras_ae.save_model(model, tmp_path / "segment.keras", about))
+    with pytest.raises(InputError, match=r"have the greys \[7\]; the model knows \(3, 9\)"):
+        saved.load_dataset()
+    saved = keras_ae.open_model(keras_ae.save_model(autoencoder(), tmp_path / "ae.keras", {"dataset": str(folder)}))
+    with pytest.raises(InputError, match=r"are \(9, 9, 3\); the model takes \(8, 8, 3\)"):
+        saved.load_dataset()
+    one = data.load("shapes", limit=20)
+    with pytest.raises(InputError, match="too few images for a validation split"):
+        saved.split(data.Dataset("bare", [], one.train, data.Split({}, np.arange(0)), one.test), "validation")

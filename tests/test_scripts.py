@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import keras_ae
 from keras_ae import callbacks, files
 from keras_ae.data.shapes import CLASS_NAMES
-from tests.helpers import ONCE, folder_with_masks, once
+from tests.helpers import ONCE, folder_with_masks, once, small_vae
 
 TRAIN = Path(__file__).parent.parent / "train"
 BACKEND = keras.backend.backend()
@@ -112,7 +113,7 @@ def test_train_sample_evaluate(script, tmp_path):
     assert min(losses[1:]) < losses[0] < max(losses[1:])
 
     code, _, err = script("sample", "run/model.keras", "--backend", BACKEND, "--mirrored")
-    assert (code, "samples have no mirrored mean" in err) == (2, True)
+    assert (code, "these are for restored images" in err) == (2, True)
     code, _, err = smoke(script, "again", "--start-from", "run/model.keras", "--latent-dim", "3")
     assert code == 2
     assert "holds another model" in err
@@ -185,6 +186,22 @@ def test_an_unconditional_model_of_own_images(script, tmp_path):
     assert script("sample", "own.keras", "--backend", BACKEND, "--count", "5")[0] == 0
     code, _, err = script("sample", "own.keras", "--backend", BACKEND, "--labels", "cat")
     assert (code, err) == (2, "sample.py: error: this model is not conditional: leave out --labels\n")
+
+
+def test_files_without_metadata_say_what_is_missing(script, tmp_path):
+    """As `keras_ae.save_model(model, path)` writes them."""
+    keras_ae.save_model(small_vae(), "vae.keras")
+    keras_ae.save_model(keras_ae.conv_autoencoder((8, 8, 3), 2, 4, width=4), "ae.keras")
+    for name, flags in (("sample", ["--kind", "traversals"]), ("evaluate", [])):
+        code, _, err = script(name, "vae.keras", "--backend", BACKEND, *flags)
+        assert (code, err) == (
+            2,
+            f"{name}.py: error: vae.keras does not say what it was trained on; name a data set with --dataset\n",
+        )
+        code, _, err = script(name, "ae.keras", "--backend", BACKEND, "--dataset", "shapes")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "save it with save_model(model, path, keras_ae.saving.metadata(model, dataset, task=task))" in err
+    assert script("sample", "vae.keras", "--backend", BACKEND, "--smoke")[0] == 0
 
 
 def _loss(printed: str) -> float:

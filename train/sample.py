@@ -1,52 +1,41 @@
-"""Pictures from a saved model: samples, reconstructions, interpolations, traversals, completions, restored images.
+"""Makes pictures from a saved model: samples, reconstructions, completions, restored images and more.
 
 python train/sample.py saved_models/vae_shapes.keras
 """
 
+import sys
 from pathlib import Path
 
 import _environment
 import _flags
 
 KINDS = ("samples", "reconstructions", "interpolations", "traversals", "completions", "restored")
+COUNTS = {"interpolations": 16, "completions": 8}  # the others: 64
+SUFFIXES = (".png", ".webp", ".jpg")
+EXAMPLES = (
+    "python train/sample.py runs/mine/model.keras --labels star,heart --count 16",
+    "python train/sample.py denoiser.keras --dataset photos --split all --separate",
+)
 
 
 def parser() -> _flags.Parser:
-    parser = _flags.Parser(description=__doc__.splitlines()[0])
+    parser = _flags.Parser(description=__doc__.splitlines()[0], epilog=f"examples: {'; '.join(EXAMPLES)}")
     _flags.add_file(parser)
     _flags.add_backend(parser)
     add = parser.add_argument_group("what to make").add_argument
-    add(
-        "--kind",
-        choices=KINDS,
-        help="of a VAE (default: samples; all others start from images of a data set); a convolutional autoencoder "
-        "makes restored images",
-    )
-    add(
-        "--labels",
-        metavar="A,B",
-        help="class names or numbers of samples or reconstructions, a row each (default: all)",
-    )
-    add("--count", type=_flags.positive, help="samples, or images to start from (default: 64; completions: 8)")
-    add("--temperature", type=_flags.not_negative, default=1.0, help="spread of the latents of samples")
-    add("--seed", type=_flags.seed, default=0, help="of the latents; one seed gives the same samples on every backend")
+    add("--kind", choices=KINDS, metavar="KIND", help=f"{', '.join(KINDS)} (default: samples, or restored images)")
+    add("--count", type=_flags.positive, metavar="N", help="samples, or images to start from (default: 64 or fewer)")
+    add("--labels", metavar="A,B", help="classes of samples or reconstructions, by name or number (default: all)")
+    add("--seed", type=_flags.seed, metavar="N", default=0, help="of the noise: one seed, the same samples")
+    add("--temperature", type=_flags.not_negative, metavar="X", default=1.0, help="spread of the latents of samples")
+    add("--mirrored", action="store_true", help="restore mirrored images too and take the mean: twice the time")
+    add("--output", type=Path, metavar="PATH", help="the picture (default: a new name in this folder)")
+    add("--separate", action="store_true", help="a folder with a PNG for each image, instead of one picture")
+    add("--smoke", action="store_true", help="few images, to see that everything runs")
     _flags.add_data(parser, None)
     add = parser.add_argument_group("images to start from").add_argument
     add("--split", choices=("train", "validation", "test", "all"), default="test", help="of the data set")
-    _flags.add_corruption(
-        add,
-        "what is done to them before they are restored or completed (default: as in training; "
-        "none: nothing, they are noisy already; masks: what is not black in NAME_mask.png beside an image is missing)",
-    )
-    add(
-        "--mirrored",
-        action="store_true",
-        help="restored images are the mean with those of the mirrored images: a little better, twice the time",
-    )
-    add = parser.add_argument_group("files").add_argument
-    add("--output", type=Path, metavar="PATH", help="the picture (default: a new name beside you)")
-    add("--separate", action="store_true", help="one PNG for each image, in a folder, instead of a grid")
-    add("--smoke", action="store_true", help="few images, to see that everything runs")
+    _flags.add_corruption(add, "done to them first (default: as in training; none: they are noisy; masks: from files)")
     return parser
 
 
@@ -55,48 +44,74 @@ def main() -> None:
     args = parse.parse_args()
     if args.output and args.output.exists():
         parse.error(f"{args.output} exists already; choose another name with --output")
-    if args.output and not args.separate and args.output.suffix not in (".png", ".webp", ".jpg"):
-        parse.error(f"--output {args.output} must end in .png, .webp or .jpg")
-    if args.kind == "interpolations" and args.count and args.count < 2:
+    if args.output and not args.separate and args.output.suffix not in SUFFIXES:
+        parse.error(f"--output {args.output} must end in {', '.join(SUFFIXES)}")
+    if args.kind == "interpolations" and args.count == 1:
         parse.error("interpolations need two images or more; raise --count")
     if args.smoke:
         args.count, args.limit = 4, args.limit or 20
     _environment.set_environment(parse, args.backend)
-    import _pictures
-    from _files import File
+    from keras_ae import InputError, open_model, pictures
 
-    from keras_ae import InputError
-    from keras_ae import pictures as images
-
-    file = File(args.file, trust=args.trust)
-    kind = args.kind or ("samples" if file.is_vae else "restored")
-    if args.split == "all" and kind != "restored":
-        raise InputError(f"{kind} start from one split; --split all is for restored images")
-    if args.mirrored and kind != "restored":
-        raise InputError(f"{kind} have no mirrored mean; --mirrored is for restored images")
-    if file.is_vae == (kind == "restored"):
-        raise InputError(f"a {'VAE' if file.is_vae else 'convolutional autoencoder'} makes no {kind}")
-    rows, names, files = _pictures.KINDS[kind](args, file)
-    output = args.output or free_name(Path(f"{args.file.stem}-{kind}" + ("" if args.separate else ".png")))
-    if args.separate:
-        _pictures.save_each(rows, names, files, output)
+    if args.trust:
+        print(f"{args.file} is trusted: code in it may run", file=sys.stderr)
+    saved = open_model(args.file, trust=args.trust)
+    kind = args.kind or ("samples" if saved.is_vae else "restored")
+    if saved.is_vae == (kind == "restored"):
+        raise InputError(f"{'a VAE' if saved.is_vae else 'an autoencoder'} makes no {kind}; choose another --kind")
+    if kind != "restored" and (args.mirrored or args.split == "all"):
+        raise InputError(f"{kind} take neither --mirrored nor --split all; these are for restored images")
+    if args.labels and not saved.is_conditional:
+        raise InputError("this model is not conditional: leave out --labels")
+    output = args.output or pictures.new_path(Path(f"{args.file.stem}-{kind}" + ("" if args.separate else ".png")))
+    if kind == "restored":
+        restore(args, saved, output)
     else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        titles = {"completions": "original, masked, completions"}
-        if kind == "reconstructions" and file.class_names:
-            titles[kind] = "original and decoded, in pairs"
-        images.grid(rows, names, titles.get(kind)).save(output)
+        rows = draw(args, saved, kind, args.count or COUNTS.get(kind, 64))
+        rows.save_each(output) if args.separate else rows.save(output)
     print(f"written: {output}")
 
 
-def free_name(path: Path) -> Path:
-    """`path`, or the first of path-2, path-3, ... that does not exist."""
-    number = 1
-    candidate = path
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return candidate
+def draw(args, saved, kind: str, count: int):
+    """What a VAE shows of itself."""
+    from keras_ae import get_task, pictures
+
+    vae = saved.model
+    labels = args.labels.split(",") if args.labels else vae.class_names
+    labels = [int(label) if label not in vae.class_names and label.isdigit() else label for label in labels]
+    if kind == "samples":
+        labels = labels if saved.is_conditional else None
+        return pictures.samples(vae, count, labels, temperature=args.temperature, seed=args.seed)
+    dataset = load(args, saved)
+    split = saved.split(dataset, args.split)
+    if kind == "completions":
+        task = get_task("complete", args.corruption, label=saved.is_conditional)
+        task.check(dataset)
+        inputs, images, _ = task.take(split, slice(0, count))
+        return pictures.completions(vae, images, inputs["mask"], inputs.get("label"), seed=args.seed)
+    places = slice(0, count)
+    if kind == "reconstructions" and saved.is_conditional:
+        places = split.first_of_each(vae.label_ids(labels, len(labels)), -(-count // len(labels)))
+    batch = split.batch(places)
+    return getattr(pictures, kind)(vae, batch["image"], batch["label"] if saved.is_conditional else None)
+
+
+def restore(args, saved, output: Path) -> None:
+    """What an autoencoder makes of images."""
+    from keras_ae import pictures
+
+    task, dataset = saved.task(args.corruption), load(args, saved)
+    count = args.count or (None if args.separate else 64)
+    named = pictures.restored(saved.model, task, dataset, count, split=args.split, mirrored=args.mirrored)
+    if not args.separate:
+        pictures.comparison(named).save(output)
+        return
+    word, images = list(named.items())[-1]
+    pictures.save_each(output, images, pictures.file_names(dataset, count, split=args.split, word=word))
+
+
+def load(args, saved):
+    return saved.load_dataset(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
 
 
 if __name__ == "__main__":

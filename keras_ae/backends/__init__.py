@@ -4,14 +4,21 @@
     on_device(images, ...)         what makes batches from a GPU's memory; `None` where images stay in the host's
     train_step(model, ...)         gradients of `model.loss_terms`, guarded against non-finite numbers
     test_step(model, ...)          the same terms without gradients
+    total(x), gather(x)            a sum, or the rows, of all devices; the only places where a batch statistic is made
     has_bfloat16()                 whether the device computes faster in bfloat16 than in float32
     tune_gpu()                     float32 on tensor cores and autotuned convolutions; called by the scripts
     conv2d(x, kernel, bias, ...)   the stock convolution, faster; `None` where the stock one is to be used
     conv2d_transpose(x, ...)       likewise
 
-The steps have the arguments and results that `keras.Model.train_step` has on that backend. A model
-gives them `loss_terms(x, sample_weight, training) -> (vectors, extras)`, `update_metrics(vectors,
-extras, sample_weight)` and `skipped_steps`, a metric. Nothing outside this folder imports a framework.
+The steps have the arguments and results of `keras.Model.train_step` on that backend. What they ask of a model
+is `models.guarded.GuardedModel`. A step
+
+- takes the gradient of each of the model's losses with respect to that loss's own variables,
+- keeps all that it computed where every loss and gradient is finite, or nothing of it (weights, optimizers, seeds,
+  running statistics, metrics), and counts the steps that it skipped,
+- waits for no device: whether it was skipped stays a tensor.
+
+Nothing outside this folder imports a framework.
 """
 
 import importlib
@@ -26,5 +33,7 @@ has_bfloat16 = _backend.has_bfloat16
 tune_gpu = _backend.tune_gpu
 train_step = _backend.train_step
 test_step = _backend.test_step
+total = _backend.total
+gather = _backend.gather
 conv2d = _backend.conv2d
 conv2d_transpose = _backend.conv2d_transpose

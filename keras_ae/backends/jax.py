@@ -1,10 +1,16 @@
 """JAX: pure functions of the variables' values."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import keras
 
-ON_CPU = jax.default_backend() == "cpu"
+
+@functools.cache
+def _on_cpu() -> bool:
+    """Asked late: to ask initialises JAX, after which `jax.distributed.initialize` is refused."""
+    return jax.default_backend() == "cpu"
 
 
 def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
@@ -42,7 +48,7 @@ def has_bfloat16() -> bool:
 
 def conv2d(x, kernel, bias, strides, padding):
     """With the kernel's gradient as matrix products, where XLA's own is slow on a CPU. Reverse mode only."""
-    if not ON_CPU or kernel.shape[-1] < 16:  # where the stock gradient is as fast or faster
+    if not _on_cpu() or kernel.shape[-1] < 16:  # where the stock gradient is as fast or faster
         return None
     outputs = _conv2d(x, kernel, tuple(strides), padding.upper())
     return outputs if bias is None else outputs + bias
@@ -88,7 +94,7 @@ def conv2d_transpose(x, kernel, bias, strides, padding):
     """As one matrix product and an overlap-add on a CPU: there the gradient of the stock operation falls back to a
     naive loop (jax issue 23783)."""
     size, stride = kernel.shape[0], strides[0]
-    if not ON_CPU or strides[0] != strides[1] or kernel.shape[0] != kernel.shape[1]:
+    if not _on_cpu() or strides[0] != strides[1] or kernel.shape[0] != kernel.shape[1]:
         return None
     outputs = _overlap_add(x, kernel, stride)
     height, width = (side * stride for side in x.shape[1:3])
@@ -128,60 +134,81 @@ def _overlap_add(x, kernel, stride):
     return grid.reshape(batch, rows * stride, columns * stride, out_channels)
 
 
+def total(x):
+    """The sum over all devices of each device's `x`."""
+    return x
+
+
+def gather(x):
+    """The rows (batch, ...) of all devices, with gradients."""
+    return x
+
+
 def train_step(model, state, data):
     trainable, non_trainable, optimizer_state, metrics = state
-    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    x, y, sample_weight = model.unpack(data)
     optimizer = model.optimizer
 
-    def scaled_loss(trainable):
+    def scaled_losses(trainable):
         values = [
             *zip(model.trainable_variables, trainable, strict=True),
             *zip(model.non_trainable_variables, non_trainable, strict=True),
             *zip(optimizer.variables, optimizer_state, strict=True),
         ]
         with keras.StatelessScope(values, collect_losses=True) as scope:
-            loss, vectors, z_mean = model.loss_terms(x, sample_weight, training=True)
-            scaled = optimizer.scale_loss(loss)
+            step = model.loss_terms(x, y, sample_weight, training=True)
+            scaled = [optimizer.scale_loss(loss) for loss in step.losses]
         updated = [scope.get_current_value(variable) for variable in model.non_trainable_variables]
-        return scaled, (loss, vectors, z_mean, updated)
+        return scaled, (step, updated)
 
-    (_, (loss, vectors, z_mean, new_non_trainable)), gradients = jax.value_and_grad(scaled_loss, has_aux=True)(
-        trainable
-    )
-    finite = jnp.isfinite(loss) & jnp.stack([jnp.isfinite(g).all() for g in gradients]).all()
+    scaled, pull, (step, new_non_trainable) = jax.vjp(scaled_losses, trainable, has_aux=True)
+    gradients = _gradients(model, scaled, pull)
+    finite_loss = jnp.isfinite(jnp.stack(step.losses)).all()
+    finite = finite_loss & jnp.stack([jnp.isfinite(gradient).all() for gradient in gradients]).all()
 
     def chosen(new, old):
         return [jnp.where(finite, n, o) for n, o in zip(new, old, strict=True)]
 
     has_loss_scale = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if has_loss_scale:
-        gradients = [jnp.where(jnp.isfinite(loss), g, jnp.nan) for g in gradients]
+        gradients = [jnp.where(finite_loss, gradient, jnp.nan) for gradient in gradients]
     new_trainable, new_optimizer_state = optimizer.stateless_apply(optimizer_state, gradients, trainable)
     if not has_loss_scale:  # which lowers its scale when it sees an overflow, and then applies nothing
         new_trainable = chosen(new_trainable, trainable)
         new_optimizer_state = chosen(new_optimizer_state, optimizer_state)
 
     with _metrics_scope(model, metrics) as scope:
-        model.update_metrics(vectors, z_mean, sample_weight, training=True)
+        model.update_metrics(step, sample_weight, training=True)
     metrics = chosen(_metrics_values(model, scope), metrics)
     with _metrics_scope(model, metrics) as scope:
-        model.skipped_steps.update_state(1.0 - finite.astype("float32"))
+        model.skipped_steps.update_state(~finite)
         logs = model.metric_results(training=True)
     new_non_trainable = chosen(new_non_trainable, non_trainable)
     return logs, (new_trainable, new_non_trainable, new_optimizer_state, _metrics_values(model, scope))
 
 
+def _gradients(model, losses, pull) -> list:
+    """Of each loss with respect to its own variables, in the order of the model's."""
+    gradients = {}
+    for number, variables in enumerate(model.variables_by_loss()):
+        direction = [jnp.full_like(loss, float(number == other)) for other, loss in enumerate(losses)]
+        (pulled,) = pull(direction)
+        every = dict(zip(map(id, model.trainable_variables), pulled, strict=True))
+        gradients |= {id(variable): every[id(variable)] for variable in variables}
+    return [gradients[id(variable)] for variable in model.trainable_variables]
+
+
 def test_step(model, state, data):
     trainable, non_trainable, metrics = state
-    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    x, y, sample_weight = model.unpack(data)
     values = [
         *zip(model.trainable_variables, trainable, strict=True),
         *zip(model.non_trainable_variables, non_trainable, strict=True),
         *zip(model.metrics_variables, metrics, strict=True),
     ]
     with keras.StatelessScope(values, collect_losses=True) as scope:
-        _, vectors, z_mean = model.loss_terms(x, sample_weight, training=False)
-        model.update_metrics(vectors, z_mean, sample_weight, training=False)
+        step = model.loss_terms(x, y, sample_weight, training=False)
+        model.update_metrics(step, sample_weight, training=False)
         logs = model.metric_results(training=False)
     non_trainable = [scope.get_current_value(variable) for variable in model.non_trainable_variables]
     return logs, (trainable, non_trainable, _metrics_values(model, scope))

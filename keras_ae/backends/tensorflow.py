@@ -5,12 +5,12 @@ import tensorflow as tf
 
 
 def feed(batches: keras.utils.PyDataset) -> tf.data.Dataset:
-    endless = batches.num_batches is None
     signature = keras.tree.map_structure(
-        lambda array: tf.TensorSpec((len(array) if endless else None, *array.shape[1:]), array.dtype), batches[0]
+        lambda array: tf.TensorSpec((len(array) if batches.same_sizes else None, *array.shape[1:]), array.dtype),
+        batches[0],
     )
     dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
-    if not endless:
+    if batches.num_batches is not None:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches.num_batches))
     options = tf.data.Options()
     options.autotune.enabled = False  # autotune stalls for seconds now and then
@@ -41,23 +41,36 @@ def conv2d_transpose(x, kernel, bias, strides, padding):
     return None
 
 
+def total(x):
+    """The sum over all devices of each device's `x`."""
+    return x
+
+
+def gather(x):
+    """The rows (batch, ...) of all devices, with gradients."""
+    return x
+
+
 def train_step(model, data):
-    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    optimizer, variables, state = model.optimizer, model.trainable_variables, model.non_trainable_variables
+    x, y, sample_weight = model.unpack(data)
+    optimizer, state = model.optimizer, model.non_trainable_variables
     before = [tf.identity(variable) for variable in state]
 
-    with tf.GradientTape() as tape:
-        loss, vectors, z_mean = model.loss_terms(x, sample_weight, training=True)
-        scaled_loss = optimizer.scale_loss(loss)
-    gradients = [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(scaled_loss, variables)]
-    finite = tf.reduce_all(
-        [tf.math.is_finite(loss), *(tf.reduce_all(tf.math.is_finite(g)) for g in gradients if g is not None)]
-    )
+    groups = model.variables_by_loss()
+    with tf.GradientTape(persistent=len(groups) > 1) as tape:
+        step = model.loss_terms(x, y, sample_weight, training=True)
+        scaled = [optimizer.scale_loss(loss) for loss in step.losses]
+    gradients = []
+    for loss, variables in zip(scaled, groups, strict=True):
+        gradients += [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
+    variables = [variable for group in groups for variable in group]
+    finite_loss = tf.reduce_all(tf.math.is_finite(tf.stack(step.losses)))
+    finite = tf.reduce_all([finite_loss, *(tf.reduce_all(tf.math.is_finite(g)) for g in gradients if g is not None)])
 
     def accept():
         if not has_loss_scale:
             optimizer.apply(gradients, variables)
-        model.update_metrics(vectors, z_mean, sample_weight, training=True)
+        model.update_metrics(step, sample_weight, training=True)
 
     def reject():
         for variable, value in zip(state, before, strict=True):
@@ -65,15 +78,15 @@ def train_step(model, data):
 
     has_loss_scale = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if has_loss_scale:  # it lowers its scale when it sees an overflow, and then applies nothing
-        nan = tf.where(tf.math.is_finite(loss), 0.0, float("nan"))
+        nan = tf.where(finite_loss, 0.0, float("nan"))
         optimizer.apply([None if g is None else g + tf.cast(nan, g.dtype) for g in gradients], variables)
     tf.cond(finite, accept, reject)
-    model.skipped_steps.update_state(1.0 - tf.cast(finite, "float32"))
+    model.skipped_steps.update_state(~finite)
     return model.metric_results(training=True)
 
 
 def test_step(model, data):
-    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    _, vectors, z_mean = model.loss_terms(x, sample_weight, training=False)
-    model.update_metrics(vectors, z_mean, sample_weight, training=False)
+    x, y, sample_weight = model.unpack(data)
+    step = model.loss_terms(x, y, sample_weight, training=False)
+    model.update_metrics(step, sample_weight, training=False)
     return model.metric_results(training=False)

@@ -71,37 +71,80 @@ def conv2d_transpose(x, kernel, bias, strides, padding):
     return F.conv_transpose2d(x.permute(0, 3, 1, 2), kernel, bias, strides, cut).permute(0, 2, 3, 1)
 
 
+def total(x):
+    """The sum over all devices of each device's `x`."""
+    return x
+
+
+def gather(x):
+    """The rows (batch, ...) of all devices, with gradients."""
+    return x
+
+
 def train_step(model, data):
-    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    x, y, sample_weight = model.unpack(data)
     optimizer, variables, state = model.optimizer, model.trainable_variables, model.non_trainable_variables
     before = [variable.value.clone() for variable in state]
 
     model.zero_grad()
-    loss, vectors, z_mean = model.loss_terms(x, sample_weight, training=True)
-    optimizer.scale_loss(loss).backward()
+    step = model.loss_terms(x, y, sample_weight, training=True)
+    groups = model.variables_by_loss()
+    for number, (loss, group) in enumerate(zip(step.losses, groups, strict=True), 1):
+        inputs = [variable.value for variable in group]
+        optimizer.scale_loss(loss).backward(inputs=inputs, retain_graph=number < len(groups))
     gradients = [variable.value.grad for variable in variables]
 
     with torch.no_grad():
-        norm = torch.nn.utils.get_total_norm([g for g in gradients if g is not None])
-        finite = bool(torch.isfinite(loss) & torch.isfinite(norm))
-        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-            # It lowers its scale when it sees an overflow, and then applies nothing.
-            nan = 0.0 if torch.isfinite(loss) else float("nan")
+        # The largest of all, since the sum of their squares overflows before they do.
+        largest = torch.nn.utils.get_total_norm([g for g in gradients if g is not None], norm_type=float("inf"))
+        finite_loss = torch.isfinite(torch.stack(step.losses)).all()
+        finite = finite_loss & torch.isfinite(largest)
+        updated = model.metrics_variables
+        has_loss_scale = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if has_loss_scale:  # it lowers its scale when it sees an overflow, and then applies nothing
+            nan = torch.where(finite_loss, 0.0, float("nan"))
             optimizer.apply([None if g is None else g + nan for g in gradients], variables)
-        elif finite:
-            optimizer.apply(gradients, variables)
-        if finite:
-            vectors = {name: vector.detach() for name, vector in vectors.items()}
-            model.update_metrics(vectors, z_mean.detach(), sample_weight, training=True)
         else:
-            for variable, value in zip(state, before, strict=True):
-                variable.assign(value)
-        model.skipped_steps.update_state(0.0 if finite else 1.0)
+            updated = [*updated, *variables, *optimizer.variables]
+
+        def update():
+            if not has_loss_scale:
+                optimizer.apply(gradients, variables)
+            model.update_metrics(_detached(step), sample_weight, training=True)
+
+        if _waits(finite):
+            _update_or_restore(finite, update, updated, state, before)
+        elif finite:
+            update()
+        else:
+            _restore(state, before)
+        model.skipped_steps.update_state(~finite)
     return model.metric_results(training=True)
 
 
+def _waits(tensor) -> bool:
+    """Whether Python waits for a device to know the tensor's value."""
+    return tensor.device.type != "cpu"
+
+
+def _update_or_restore(finite, update, updated, state, before) -> None:
+    """Computes both and keeps one, so that Python never asks which (not run on a GPU yet)."""
+    state, before = [*state, *updated], [*before, *(variable.value.clone() for variable in updated)]
+    update()
+    _restore(state, [torch.where(finite, variable.value, old) for variable, old in zip(state, before, strict=True)])
+
+
+def _restore(variables, values) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _detached(step):
+    return keras.tree.map_structure(lambda x: x.detach() if torch.is_tensor(x) else x, step)
+
+
 def test_step(model, data):
-    x, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    _, vectors, z_mean = model.loss_terms(x, sample_weight, training=False)
-    model.update_metrics(vectors, z_mean, sample_weight, training=False)
+    x, y, sample_weight = model.unpack(data)
+    step = model.loss_terms(x, y, sample_weight, training=False)
+    model.update_metrics(step, sample_weight, training=False)
     return model.metric_results(training=False)

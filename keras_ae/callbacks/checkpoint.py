@@ -15,6 +15,9 @@ import numpy as np
 
 from keras_ae.errors import CheckpointError, InputError, NotFiniteError
 from keras_ae.files import atomic, dispensable
+from keras_ae.guards import ADVICE
+from keras_ae.models import VAE
+from keras_ae.models.guarded import GuardedModel
 from keras_ae.saving import save_model
 
 FILE = "checkpoint.npz"
@@ -29,7 +32,10 @@ class State:
         history: a row for each finished epoch.
         batch: steps done in the epoch after the last row.
         metrics: running sums of that epoch, in the order of `model.metrics_variables`.
-        stream: what the batches depend on, as JSON: a run goes on with the same.
+        stream: what the batches depend on, as JSON: a run continues with the same.
+
+    >>> State().batch
+    0
     """
 
     history: list[dict] = field(default_factory=list)
@@ -42,8 +48,8 @@ class Checkpoint(keras.callbacks.Callback):
     """Writes `checkpoint.npz` into `folder` at the end of each epoch and within it, and `history.csv`.
 
     The checkpoint holds every variable in order: weights, the states of the seed generators (which Keras saves
-    nowhere), the optimizer's, the running sums of the metrics; and the history and the batch. It takes the place
-    of the one before when it has been read back.
+    nowhere), those of all optimizers, the running sums of the metrics; and the history and the batch. It replaces
+    the one before when it has been read back.
 
     Args:
         folder: of the run.
@@ -53,6 +59,14 @@ class Checkpoint(keras.callbacks.Callback):
     Raises:
         CheckpointError: it cannot be written; the one before is intact.
         NotFiniteError: a weight is not finite; the same.
+
+    >>> import keras_ae, tempfile
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> checkpoint = Checkpoint(tempfile.mkdtemp())
+    >>> history = vae.fit(np.zeros((4, 8, 8, 1)), epochs=2, verbose=0, callbacks=[checkpoint])
+    >>> len(restore(vae, checkpoint.folder).history)
+    2
     """
 
     def __init__(self, folder: Path, state: State | None = None, *, seconds: float = 300, steps: float = math.inf):
@@ -68,23 +82,27 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if self.resumed_at:  # Keras has just set the sums to 0
-            for variable, value in zip(self.model.metrics_variables, self.state.metrics, strict=True):
+            variables = self.model.metrics_variables
+            for variable, value in zip(variables, self.state.metrics, strict=True):
                 variable.assign(value)
 
-    def on_train_batch_end(self, batch, logs=None):
-        if batch + 1 == self.params["steps"]:
-            return  # the epoch's own follows
-        self.state.batch = self.resumed_at + batch + 1
-        if self.state.batch - self.saved_batch >= self.steps or time.monotonic() - self.saved_time >= self.seconds:
-            self.save()
+    def on_train_batch_begin(self, batch, logs=None):
+        done = self.resumed_at + batch
+        if done - self.saved_batch >= self.steps or (batch and time.monotonic() - self.saved_time >= self.seconds):
+            self.save_within(batch)
 
     def on_epoch_end(self, epoch, logs=None):
         self.state.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
         self.state.batch = self.resumed_at = 0
         self.save()
 
+    def save_within(self, batch: int):
+        """Writes the state before step `batch` of this `fit`."""
+        self.state.batch = self.resumed_at + batch
+        self.save()
+
     def save(self):
-        """Writes the state after the last step."""
+        """Writes the state as it is."""
         _insist(self._write, self.folder / FILE)
         with dispensable(self.folder / "history.csv") as path:
             write_history(path, self.state.history)
@@ -95,17 +113,15 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _write(self):
         arrays = {name: keras.ops.convert_to_numpy(variable.value) for name, variable in _named(self.model)}
-        if not all(np.isfinite(array).all() for name, array in arrays.items() if name.startswith("model")):
-            raise NotFiniteError(
-                f"stopped: weights are not finite; {self.folder / FILE} is from before. Lower the learning rate, clip "
-                "gradients, or look for NaN in the images"
-            )
+        finite = (np.isfinite(array).all() for name, array in arrays.items() if name.startswith("model"))
+        if not all(finite):
+            raise NotFiniteError(f"stopped: weights are not finite. {self.folder / FILE} is from before. {ADVICE}")
         if self.state.batch:
-            sums = map(keras.ops.convert_to_numpy, (variable.value for variable in self.model.metrics_variables))
-            arrays |= {f"metric_{number}": value for number, value in enumerate(sums)}
-        about = {"batch": self.state.batch, "history": self.state.history, "stream": self.state.stream}
+            for number, variable in enumerate(self.model.metrics_variables):
+                arrays[f"metric_{number}"] = keras.ops.convert_to_numpy(variable.value)
+        progress = {"batch": self.state.batch, "history": self.state.history, "stream": self.state.stream}
         with atomic(self.folder / FILE) as path:
-            np.savez(path, state=json.dumps(about), **arrays)
+            np.savez(path, state=json.dumps(progress), **arrays)
             try:
                 _check(path)
             except zipfile.BadZipFile as error:
@@ -117,8 +133,16 @@ class SaveBest(keras.callbacks.Callback):
 
     Args:
         path: of the `.keras` file.
-        state: the one that `Checkpoint` goes on with; put this callback before it.
+        state: the one that `Checkpoint` continues; put this callback before it.
         metadata: as `save_model` takes it.
+
+    >>> import keras_ae, tempfile
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> images, best = np.zeros((4, 8, 8, 1)), SaveBest(Path(tempfile.mkdtemp()) / "best.keras", State())
+    >>> history = vae.fit(images, validation_data=(images,), verbose=0, callbacks=[best])
+    >>> best.path.exists()
+    True
     """
 
     def __init__(self, path: Path, state: State, metadata: dict | None = None):
@@ -131,12 +155,12 @@ class SaveBest(keras.callbacks.Callback):
         before = [row["val_loss"] for row in self.state.history if "val_loss" in row]
         if "val_loss" in logs and logs["val_loss"] < min(before, default=float("inf")):
             validation = {name[4:]: float(value) for name, value in logs.items() if name.startswith("val_")}
-            about = self.metadata | {"epoch": epoch + 1, "validation": validation}
-            _insist(lambda: self._write(about), self.path)
+            metadata = self.metadata | {"epoch": epoch + 1, "validation": validation}
+            _insist(lambda: self._write(metadata), self.path)
 
-    def _write(self, about):
-        self.path.parent.stat()  # a folder that is gone is not made anew
-        save_model(self.model, self.path, about)
+    def _write(self, metadata):
+        self.path.parent.stat()  # a folder that is gone is not made again
+        save_model(self.model, self.path, metadata)
 
 
 def restore(model: keras.Model, folder: Path) -> State:
@@ -146,6 +170,11 @@ def restore(model: keras.Model, folder: Path) -> State:
 
     Raises:
         InputError: the checkpoint is damaged or of another model.
+
+    >>> import keras_ae, tempfile
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> restore(vae, tempfile.mkdtemp())
+    State(history=[], batch=0, metrics=[], stream={})
     """
     path = Path(folder) / FILE
     if not path.exists():
@@ -154,20 +183,31 @@ def restore(model: keras.Model, folder: Path) -> State:
         _check(path)
         with np.load(path) as saved:
             values = dict(saved)
-        about = json.loads(str(values.pop("state")))
-        state = State(about["history"], about["batch"], stream=about["stream"])
+        progress = json.loads(str(values.pop("state")))
+        state = State(progress["history"], progress["batch"], stream=progress["stream"])
     except (OSError, MemoryError):
         raise
     except Exception as error:  # whatever NumPy meets in a damaged file
-        raise InputError(f"{path} is damaged ({type(error).__name__}); delete it to start the run anew") from error
+        raise InputError(f"{path} is damaged ({type(error).__name__}); delete it to start the run again") from error
     state.metrics = [values.pop(name) for name in list(values) if name.startswith("metric_")]
     model.optimizer.build(model.trainable_variables)
-    expected = {name: variable.shape for name, variable in _named(model)}
+    variables = dict(_named(model))
+    new = {name for name in variables.keys() - values.keys() if name.startswith("setting_")}  # since version 0.2
+    expected = {name: variable.shape for name, variable in variables.items() if name not in new}
     if {name: value.shape for name, value in values.items()} != expected:
         raise InputError(f"{path} is the checkpoint of another model")
-    for name, variable in _named(model):
-        variable.assign(values[name])
+    for name, value in values.items():
+        variables[name].assign(value)
+    state.metrics = _as_terms(model, state.metrics)
     return state
+
+
+def _as_terms(model: keras.Model, sums: list[np.ndarray]) -> list[np.ndarray]:
+    """The sums of a VAE's metrics: up to version 0.1 six means, of a total and a count each, and then the rest."""
+    if not isinstance(model, GuardedModel) or len(sums) == len(model.metrics_variables):
+        return sums
+    means, rest = sums[:12], sums[12:]
+    return [np.array(means[0::2]), np.array(means[1::2]), *rest, np.float32(0)]
 
 
 def write_history(path: Path, history: list[dict]) -> None:
@@ -207,7 +247,10 @@ def _check(path: Path) -> None:
 
 
 def _named(model: keras.Model):
-    metrics = {id(variable) for variable in model.metrics_variables}
-    own = [variable for variable in model.variables if id(variable) not in metrics]
+    """All variables but those of metrics, by names that do not depend on the layers'."""
+    settings = model.hyperparameters.numbers if isinstance(model, VAE) else {}
+    others = {id(variable) for variable in [*model.metrics_variables, *settings.values()]}
+    own = [variable for variable in model.variables if id(variable) not in others]
     yield from ((f"model_{number}", variable) for number, variable in enumerate(own))
+    yield from ((f"setting_{name}", variable) for name, variable in settings.items())
     yield from ((f"optimizer_{number}", variable) for number, variable in enumerate(model.optimizer.variables))

@@ -1,20 +1,12 @@
 """What training looks like: image grids, loss curves and an animation of the epochs."""
 
-from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
 
 import keras
-import numpy as np
-from PIL import Image
 
-from keras_ae import pictures as images
 from keras_ae.files import atomic, dispensable
-
-COUNT = 16
-COLUMNS = 8
-Pictures = Callable[[keras.Model, str], dict[str, Image.Image]]
-ROWS = 16  # of classes: more make a picture that no format holds
+from keras_ae.pictures import Pictures, animation
 
 
 class ImageGrids(keras.callbacks.Callback):
@@ -42,7 +34,7 @@ class ImageGrids(keras.callbacks.Callback):
             pictures = sorted(self.folder.glob(f"epoch_*_{kind}.png"))
             if len(pictures) > 1:
                 with dispensable(self.folder / f"{kind}.webp") as path, atomic(path) as temporary:
-                    images.animation(pictures, temporary)
+                    animation(pictures, temporary)
 
     def _write(self, epoch: int) -> None:
         with dispensable(self.folder / f"epoch_{epoch:03d}"):
@@ -51,58 +43,20 @@ class ImageGrids(keras.callbacks.Callback):
                     picture.save(path)
 
 
-def vae_pictures(batch: dict[str, np.ndarray], seed: int = 0) -> Pictures:
-    """The `reconstructions` and `samples` of a VAE. Inputs and latents are fixed here, so that epochs compare.
-
-    A conditional model's samples have one row per class (the first 16) and the same latents in each.
-
-    Args:
-        batch: the images (and labels) to reconstruct, as `Split.batch` gives them.
-        seed: of the latents.
-    """
-    originals, labels = batch["image"][:COUNT], batch["label"][:COUNT]
-
-    def pictures(vae, title):
-        decoded = vae.reconstruct(originals, labels if vae.conditioning != "none" else None)
-        return {
-            "reconstructions": images.comparison_grid({"original": originals, "decoded": decoded}, title),
-            "samples": sample_grid(vae, seed, title),
-        }
-
-    return pictures
-
-
-def task_pictures(task, split) -> Pictures:
-    """What a convolutional autoencoder makes of the first images of a split, beside what it is given and should
-    make; corrupted once, so that epochs compare."""
-    inputs, target, *_ = task.take(split, slice(0, COUNT))
-
-    def pictures(model, title):
-        output = model.predict(inputs, verbose=0)
-        return {task.name: images.comparison_grid(task.rows(inputs, target, output), title)}
-
-    return pictures
-
-
-def sample_grid(model, seed: int, title: str | None = None):
-    """Samples as a picture: a row for each of the first classes, all with the same latents, or a square of
-    different ones where the model is not conditional."""
-    columns = COLUMNS
-    if model.conditioning == "none":
-        samples = model.sample(columns * columns, seed=seed)
-        return images.grid(samples.reshape(columns, columns, *model.image_shape), title=title)
-    z = np.random.default_rng(seed).standard_normal((columns, model.latent_dim), dtype="float32")
-    names = model.class_names[:ROWS]
-    rows = model.decode(np.tile(z, (len(names), 1)), np.repeat(model.label_ids(names, len(names)), columns))
-    return images.grid(rows.reshape(len(names), columns, *model.image_shape), names, title)
-
-
 class LossCurves(keras.callbacks.Callback):
     """Writes `losses.png` after each epoch: the loss and what else is measured, of training and validation.
 
     Args:
         folder: of the run.
         history: rows of the epochs before; each epoch adds one.
+
+    >>> import keras_ae, numpy as np, tempfile
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> curves = LossCurves(tempfile.mkdtemp())
+    >>> history = vae.fit(np.zeros((4, 8, 8, 1)), verbose=0, callbacks=[curves])
+    >>> (curves.folder / "losses.png").exists()
+    True
     """
 
     titles = MappingProxyType(

@@ -5,14 +5,22 @@ import sys
 import keras
 from tqdm import tqdm
 
+from keras_ae.guards import INTERVAL
+
 
 class Progress(keras.callbacks.Callback):
     """One bar over the whole training with its ETA, and a line for each finished epoch.
 
-    Where the output is no terminal, the lines alone are printed.
+    Where the output is not a terminal, only the lines are printed.
 
     Args:
         steps: in an epoch, where the first one is not trained from its start.
+
+    >>> import keras_ae, numpy as np
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> history = vae.fit(np.zeros((4, 8, 8, 1)), verbose=0, callbacks=[Progress()])
+    epoch 1/1 | train: loss ..., reconstruction ..., kl ..., mse ...
     """
 
     shown = ("loss", "reconstruction", "kl", "mse", "psnr", "ssim", "mean_iou")
@@ -34,12 +42,15 @@ class Progress(keras.callbacks.Callback):
                 bar_format="{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} steps, ETA {remaining}{postfix}",
             )
 
-    def on_train_batch_end(self, batch, logs=None):
-        self.bar.update()
-        if batch % 20 == 0:
-            self.bar.set_postfix_str(f"loss {float(logs['loss']):.4g}", refresh=False)
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch:
+            self.bar.update()
+        if batch and batch % INTERVAL == 0:
+            loss = float(self.model.get_metrics_result()["loss"])
+            self.bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
 
     def on_epoch_end(self, epoch, logs=None):
+        self.bar.update()
         logs = logs or {}
         width = len(str(self.params["epochs"]))
         line = f"epoch {epoch + 1:{width}d}/{self.params['epochs']}"

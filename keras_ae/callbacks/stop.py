@@ -21,11 +21,17 @@ class StopOnSignal(keras.callbacks.Callback):
         with StopOnSignal(checkpoint) as stop:
             model.fit(..., callbacks=[checkpoint, stop])
 
-    Python would raise in whatever code runs at that moment, also where a framework swallows it. A
+    Python would raise in whatever code runs at that moment, even where a framework swallows it. A
     second signal ends the process at once.
 
     Args:
         checkpoint: saves first. After the last step of an epoch, validation and the epoch's own checkpoint do.
+
+    >>> import keras_ae, numpy as np
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> with StopOnSignal() as stop:
+    ...     history = vae.fit(np.zeros((4, 8, 8, 1)), verbose=0, callbacks=[stop])
     """
 
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -45,17 +51,17 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def _receive(self, number, _frame):
         self.received = number
-        for each in self.signals:
-            signal.signal(each, signal.SIG_DFL)
+        for other in self.signals:
+            signal.signal(other, signal.SIG_DFL)
 
     def _check(self):
         if self.received is not None:
             raise Stopped(self.received)
 
-    def on_train_batch_end(self, batch, logs=None):
-        if self.received is not None and batch + 1 != self.params["steps"]:
-            if self.checkpoint:
-                self.checkpoint.save()
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.received is not None:
+            if self.checkpoint and batch:
+                self.checkpoint.save_within(batch)
             raise Stopped(self.received)
 
     def on_epoch_end(self, epoch, logs=None):

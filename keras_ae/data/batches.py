@@ -16,6 +16,11 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
     Raises:
         InputError: the split is empty.
+
+    >>> import numpy as np
+    >>> from keras_ae import data
+    >>> data.steps_per_epoch(data.Split({}, np.arange(100)), batch_size=32)
+    3
     """
     if not len(split):
         raise InputError(
@@ -25,31 +30,59 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 
 def training_batches(
-    split: Split, batch_size: int, *, seed: int = 0, epoch: int = 0, batch: int = 0, flip: bool = False, task=None
+    split: Split,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    batch: int = 0,
+    flip: bool = False,
+    task=None,
+    endless: bool = False,
 ):
-    """An endless stream of shuffled batches, from a batch of an epoch on.
+    """Shuffled batches for `fit`, a new permutation each epoch.
 
-    The order of each epoch is a permutation derived from (seed, epoch) alone, so that a run that
-    was stopped after any batch goes on exactly. Give `fit` the number of steps, too:
+    The order of an epoch is derived from (seed, epoch) alone, so that a run that was stopped after any batch continues
+    exactly.
 
-        vae.fit(training_batches(split, 128), steps_per_epoch=steps_per_epoch(split, 128), epochs=10)
+    Args:
+        split: the images.
+        batch_size: images a batch. An incomplete one is left out.
+        seed: of order, mirroring and corruption.
+        epoch, batch: where to begin.
+        flip: mirror half of the images left to right, other ones in each epoch.
+        task: from `keras_ae.get_task`; its inputs and targets are the batches. What it corrupts depends on the seed,
+            the epoch and the image alone.
+        endless: do not end a pass after the last batch of an epoch. `fit` then needs `steps_per_epoch`.
 
-    With `flip`, half of the images, other ones in each epoch, are mirrored left to right. With a `task`
-    (`keras_ae.get_task`), its inputs and targets are the batches; what it corrupts depends on the seed,
-    the epoch and the image alone.
+    >>> import keras_ae, tempfile
+    >>> shapes = keras_ae.data.load("shapes", image_size=(8, 8), limit=40, cache_dir=tempfile.mkdtemp())
+    >>> vae = keras_ae.conv_vae(shapes.image_shape, 2, width=4)
+    >>> vae.compile("adam")
+    >>> history = vae.fit(keras_ae.data.training_batches(shapes.train, 8), epochs=2, verbose=0)
     """
-    return backends.feed(TrainingBatches(split, batch_size, seed, (epoch, batch), flip, task))
+    return backends.feed(TrainingBatches(split, batch_size, seed, (epoch, batch), flip, task, endless))
 
 
 def evaluation_batches(split: Split, batch_size: int = 128, *, task=None):
-    """All images of the split once, in order; the last batch may be smaller."""
+    """All images of the split once, in order. The last batch may be smaller.
+
+    >>> import keras_ae
+    >>> shapes = keras_ae.data.load("shapes", image_size=(8, 8), limit=40)
+    >>> vae = keras_ae.conv_vae(shapes.image_shape, 2, width=4)
+    >>> results = vae.evaluate(keras_ae.data.evaluation_batches(shapes.test), return_dict=True, verbose=0)
+    >>> results["elbo"] < 0
+    True
+    """
     return backends.feed(EvaluationBatches(split, batch_size, task))
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """Batch number i of training, in any epoch, by i alone; while it is used, a thread makes the next."""
+    """Batch number i of training, in any epoch, by i alone. While it is used, a thread makes the next."""
 
-    def __init__(self, split: Split, batch_size: int, seed: int, start: tuple[int, int], flip: bool, task=None):
+    same_sizes = True
+
+    def __init__(self, split: Split, batch_size: int, seed: int, start, flip: bool, task=None, endless: bool = True):
         super().__init__()
         self.split = split
         self.task = task
@@ -58,6 +91,8 @@ class TrainingBatches(keras.utils.PyDataset):
         self.batch_size = min(batch_size, len(split))
         self.steps = steps_per_epoch(split, batch_size)
         self.first = start[0] * self.steps + start[1]
+        self.endless = endless
+        self._given = 0
         self._drawn = (None, None, None)
         self._thread = ThreadPoolExecutor(1)
         self._ahead = (None, None)
@@ -66,10 +101,25 @@ class TrainingBatches(keras.utils.PyDataset):
             self._on_device = backends.on_device(split.arrays["images"], split.arrays["labels"], split.indices)
 
     @property
-    def num_batches(self) -> None:
-        return None  # endless, in the words of Keras
+    def num_batches(self) -> int | None:
+        return None if self.endless else self.steps
+
+    def on_epoch_begin(self):
+        self._given = 0
+
+    def on_epoch_end(self):
+        # Keras also calls this after a look at the first batch.
+        if not self.endless and self._given >= self.steps:
+            self.first += self.steps
 
     def __getitem__(self, index: int) -> dict | tuple:
+        if self.endless:
+            return self.batch(self.first + index)
+        self._given += 1  # the next one, whatever the index: unless told not to, Keras shuffles it
+        return self.batch(self.first + self._given - 1)
+
+    def batch(self, index: int) -> dict | tuple:
+        """Batch number `index` of all epochs."""
         expected, future = self._ahead
         if index != expected:
             future = self._thread.submit(self._make, index)
@@ -78,7 +128,7 @@ class TrainingBatches(keras.utils.PyDataset):
         return batch
 
     def _make(self, index: int) -> dict | tuple:
-        epoch, step = divmod(self.first + index, self.steps)
+        epoch, step = divmod(index, self.steps)
         order, mirrored = self._draw(epoch)
         places = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
         if self._on_device is not None:
@@ -93,7 +143,11 @@ class TrainingBatches(keras.utils.PyDataset):
         return self.task.examples(batch, self.split.indices[places], seed=self.seed, epoch=epoch)
 
     def __iter__(self):
-        return (self[index] for index in itertools.count())
+        if self.endless:
+            yield from (self[index] for index in itertools.count())
+        self.on_epoch_begin()
+        yield from (self[index] for index in range(self.steps))
+        self.on_epoch_end()
 
     def _draw(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The epoch's permutation, and which images it mirrors."""
@@ -106,6 +160,8 @@ class TrainingBatches(keras.utils.PyDataset):
 
 class EvaluationBatches(keras.utils.PyDataset):
     """One pass over a split, in order."""
+
+    same_sizes = False
 
     def __init__(self, split: Split, batch_size: int, task=None):
         super().__init__()

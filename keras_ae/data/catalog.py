@@ -1,5 +1,7 @@
 """One function from a name to images, labels, class names and splits."""
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,11 @@ class Split:
             `names` of a folder's files, as bytes.
         indices: which rows belong to the split, in order.
         mask_levels: the greys that the classes of a mask have.
+
+    >>> arrays = {"images": np.full((3, 4, 4, 1), 255, "uint8"), "labels": np.arange(3, dtype="int32")}
+    >>> split = Split(arrays, indices=np.array([0, 2]))
+    >>> split.batch(slice(0, 2))["label"].tolist()
+    [0, 2]
     """
 
     arrays: dict[str, np.ndarray]
@@ -33,6 +40,22 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def file_names(self) -> list[str] | None:
+        """The file of each image, relative to its folder; `None` where the images are not from files."""
+        names = self.arrays.get("names")
+        return None if names is None else [os.fsdecode(name) for name in names[self.indices]]
+
+    def first_of_each(self, labels: Iterable[int], count: int) -> np.ndarray:
+        """The places of the first `count` images of each label, label by label; fewer where there are fewer."""
+        own = self.arrays["labels"][self.indices]
+        places = np.concatenate([np.flatnonzero(own == label)[:count] for label in labels])
+        if not len(places):
+            raise InputError(
+                f"none of the {len(self)} images has one of these classes; choose others, or another split"
+            )
+        return places
 
     def batch(self, places: np.ndarray | slice, *, masks: bool = False) -> dict[str, np.ndarray]:
         """The batch at `places` of the split: `image` float32 in [0, 1] and `label` int32; with `masks`, too,
@@ -54,6 +77,14 @@ class Dataset:
     """A named set of images with the splits `train`, `validation` (taken from train) and `test`.
 
     Where there are too few images to train on and to validate with, both these splits are empty.
+
+    Attributes:
+        source, image_size: what `load` was given, so that a saved model can open its data again. `source` is `None`
+            for a data set made in another way.
+
+    >>> shapes = load("shapes", image_size=(8, 8), limit=40)
+    >>> shapes.image_shape, len(shapes.test)
+    ((8, 8, 3), 40)
     """
 
     name: str
@@ -61,6 +92,8 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    source: str | None = None
+    image_size: tuple[int, int] | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -96,6 +129,11 @@ def load(
 
     Raises:
         InputError: the set is unknown, missing, or cannot be used.
+
+    >>> from keras_ae import data
+    >>> shapes = data.load("shapes", limit=40, image_size=(8, 8))
+    >>> shapes.image_shape, len(shapes.train) + len(shapes.validation), len(shapes.test)
+    ((8, 8, 3), 40, 40)
     """
     if image_size is not None and min(image_size) < 1:
         raise InputError(f"image size {image_size[0]}x{image_size[1]} is not possible; height and width start at 1")
@@ -118,6 +156,8 @@ def load(
         train=Split(train, np.flatnonzero(~held_out), levels),
         validation=Split(train, np.flatnonzero(held_out), levels),
         test=Split(test, np.arange(len(test["labels"])), levels),
+        source=str(name),
+        image_size=image_size,
     )
 
 

@@ -122,6 +122,9 @@ def parse_corruptions(text: str) -> list[Corruption]:
 
     Raises:
         InputError: an unknown kind, or a strength that it cannot have.
+
+    >>> parse_corruptions("gaussian:25/255, salt_and_pepper:0.1-0.2")[1]
+    Corruption(kind='salt_and_pepper', low=0.1, high=0.2)
     """
     return [_parse(part.strip()) for part in text.split(",")]
 
@@ -164,6 +167,11 @@ def corrupt(
 
     Returns:
         The corrupted images, and the masks (n, height, width, 1) of the known pixels.
+
+    >>> images = np.ones((2, 8, 8, 3), "float32")
+    >>> corrupted, known = corrupt(images, parse_corruptions("centre:4"), np.arange(2))
+    >>> int(known[0].sum())
+    48
     """
     corrupted, known = [], []
     for image, index in zip(images, indices, strict=True):

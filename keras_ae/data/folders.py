@@ -6,6 +6,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -43,35 +44,73 @@ class ImageFolder:
         }
 
     def write(self, writer: Writer) -> list[str]:
-        found = self._files()
-        files = [file for file in found if file.resolve().is_relative_to(self.path.resolve())]
-        folders = sorted({file.parent for file in files}) if any(f.parent != self.path for f in files) else []
-        if folders and any(file.parent == self.path for file in files):
+        files, skipped = self._find()
+        folders = self._class_folders(files)
+        masks = _mask_files(files)
+        pictures, unreadable = _readable([file for file in files if file not in masks.values()])
+        skipped = unreadable + skipped
+        if masks:
+            skipped += [
+                f"{_shown(picture.file)} (no mask beside it)" for picture in pictures if picture.file not in masks
+            ]
+            pictures = [picture for picture in pictures if picture.file in masks]
+        self._warn_of(skipped + self._other_files())
+        if not pictures:
+            raise InputError(f"{self.path} has no readable images ({', '.join(sorted(SUFFIXES))})")
+        levels = self._write(writer, pictures, folders, masks)
+        if masks:
+            writer.append("masks", levels=self._checked_levels(levels))
+        return [_shown(folder) for folder in folders]
+
+    def _files(self) -> list[Path]:
+        paths = [*self.path.glob("*"), *self.path.glob("*/*")]
+        return sorted(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
+
+    def _find(self) -> tuple[list[Path], list[str]]:
+        """The files of images and masks, and the links out of the folder, which are skipped."""
+        root = self.path.resolve()
+        files, links = [], []
+        for file in self._files():
+            if file.resolve().is_relative_to(root):
+                files.append(file)
+            else:
+                links.append(f"{_shown(file)} (a link out of the folder)")
+        return files, links
+
+    def _other_files(self) -> list[str]:
+        """Files beside the images that are none by their suffix."""
+        others = [
+            file
+            for file in sorted(self.path.iterdir())
+            if file.is_file() and file.suffix.lower() not in SUFFIXES and not file.name.startswith(".")
+        ]
+        return [f"{_shown(file)} (not {', '.join(sorted(SUFFIXES))})" for file in others]
+
+    def _class_folders(self, files: list[Path]) -> list[Path]:
+        """The folder of each class, in the order of their labels; none for a flat folder."""
+        folders = sorted({file.parent for file in files})
+        if folders in ([], [self.path]):
+            return []
+        if self.path in folders:
             raise InputError(
                 f"{self.path} has images both beside and inside its subfolders; use one subfolder per class, or none"
             )
-        masks = _masks(files)
-        readable, skipped = _readable([file for file in files if file not in masks.values()])
-        skipped += [f"{_shown(file)} (a link out of the folder)" for file in sorted({*found} - {*files})]
-        if masks:
-            skipped += [f"{_shown(file)} (no mask beside it)" for file, *_ in readable if file not in masks]
-            readable = [row for row in readable if row[0] in masks]
-        for file in sorted(self.path.iterdir()):
-            if file.is_file() and file.suffix.lower() not in SUFFIXES and not file.name.startswith("."):
-                skipped.append(f"{_shown(file)} (not {', '.join(sorted(SUFFIXES))})")
+        return folders
+
+    def _warn_of(self, skipped: list[str]) -> None:
         if skipped:
             names = "; ".join(skipped[:100]) + (f"; and {len(skipped) - 100} more" if len(skipped) > 100 else "")
-            warnings.warn(f"{len(skipped)} files in {self.path} skipped: {names}", stacklevel=2)
-        if not readable:
-            raise InputError(f"{self.path} has no readable images ({', '.join(sorted(SUFFIXES))})")
-        mode = "L" if all(mode in {"1", "L"} for _, mode, _ in readable) else "RGB"
-        size = self.image_size or _common_size(self.path, readable)
-        order = np.random.default_rng(2026).permutation(len(readable))
-        tests = max(1, round(TEST_FRACTION * len(order))) if len(order) > 2 else len(order)
+            warnings.warn(f"{len(skipped)} files in {self.path} skipped: {names}", stacklevel=3)
+
+    def _write(
+        self, writer: Writer, pictures: list["Picture"], folders: list[Path], masks: dict[Path, Path]
+    ) -> set[int]:
+        """Appends the images, labels, names and masks, split by split; returns the greys of the masks."""
+        mode = "L" if all(picture.mode in {"1", "L"} for picture in pictures) else "RGB"
+        size = self.image_size or self._common_size(pictures)
         levels = set()
-        for split, part in (("test", order[:tests]), ("train", order[tests:])):
-            for index in part[: self.limit]:
-                file = readable[index][0]
+        for split, part in _splits(pictures).items():
+            for file, _, own_size in part[: self.limit]:
                 label = folders.index(file.parent) if folders else 0
                 blocks = {
                     "images": _read(file, mode, size)[None],
@@ -79,28 +118,50 @@ class ImageFolder:
                     "names": np.array([os.fsencode(file.relative_to(self.path))], "S1024"),
                 }
                 if masks:
-                    blocks["masks"] = _read_mask(masks[file], readable[index][2], size)[None]
+                    blocks["masks"] = _read_mask(masks[file], own_size, size)[None]
                     levels |= set(np.unique(blocks["masks"]).tolist())
                 writer.append(split, **blocks)
+        return levels
+
+    def _common_size(self, pictures: list["Picture"]) -> tuple[int, int]:
+        sizes = {picture.size for picture in pictures}
+        if len(sizes) > 1:
+            raise InputError(
+                f"the images in {self.path} have {len(sizes)} different sizes; "
+                "choose one, e.g. --image-size 64 or 45x61"
+            )
+        return sizes.pop()
+
+    def _checked_levels(self, levels: set[int]) -> np.ndarray:
         if len(levels) > MASK_CLASSES:
             raise InputError(
                 f"the masks in {self.path} have {len(levels)} different values, one for each class is meant and "
                 f"{MASK_CLASSES} are possible; save them without smoothing, as PNG"
             )
-        if masks:
-            writer.append("masks", levels=np.array(sorted(levels), "uint8"))
-        return [_shown(folder) for folder in folders]
-
-    def _files(self) -> list[Path]:
-        found = [*self.path.glob("*"), *self.path.glob("*/*")]
-        return sorted(file for file in found if file.suffix.lower() in SUFFIXES and file.is_file())
+        return np.array(sorted(levels), "uint8")
 
 
-def _masks(files: list[Path]) -> dict[Path, Path]:
+class Picture(NamedTuple):
+    """A file that decodes, its mode in Pillow's words, and its (height, width)."""
+
+    file: Path
+    mode: str
+    size: tuple[int, int]
+
+
+def _mask_files(files: list[Path]) -> dict[Path, Path]:
     """Which file is the mask of which image: NAME_mask.png lies beside NAME.jpg."""
     images = {file.with_suffix(""): file for file in files}
     names = {path: path.with_name(path.name.removesuffix(MASK)) for path in images if path.name.endswith(MASK)}
     return {images[image]: images[mask] for mask, image in names.items() if image in images}
+
+
+def _splits(pictures: list[Picture]) -> dict[str, list[Picture]]:
+    """The test images and the others; all are test images where there are only two."""
+    order = np.random.default_rng(2026).permutation(len(pictures))
+    tests = max(1, round(TEST_FRACTION * len(order))) if len(order) > 2 else len(order)
+    parts = {"test": order[:tests], "train": order[tests:]}
+    return {split: [pictures[index] for index in part] for split, part in parts.items()}
 
 
 def fit_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -114,9 +175,9 @@ def _shown(path: Path) -> str:
     return repr(path.name)[1:-1]
 
 
-def _readable(files: list[Path]) -> tuple[list[tuple[Path, str, tuple[int, int]]], list[str]]:
-    """The files that decode, each with its mode and its (height, width), and the names of the others."""
-    readable, skipped = [], []
+def _readable(files: list[Path]) -> tuple[list[Picture], list[str]]:
+    """The files that decode, and the names of the others with the reason."""
+    pictures, skipped = [], []
     for file in files:
         try:
             with _opened(file) as image:
@@ -124,11 +185,11 @@ def _readable(files: list[Path]) -> tuple[list[tuple[Path, str, tuple[int, int]]
             with _opened(file) as image:
                 image.load()
                 width, height = ImageOps.exif_transpose(image).size
-            readable.append((file, image.mode, (height, width)))
+            pictures.append(Picture(file, image.mode, (height, width)))
         except Exception as error:  # whatever Pillow meets in a damaged file
             reason = str(error) if isinstance(error, ValueError) else type(error).__name__
             skipped.append(f"{_shown(file)} ({reason})")
-    return readable, skipped
+    return pictures, skipped
 
 
 @contextlib.contextmanager
@@ -140,15 +201,6 @@ def _opened(file: Path):
             if image.mode.startswith(("I", "F")):
                 raise ValueError("more than 8 bits a channel")
             yield image
-
-
-def _common_size(path: Path, readable: list) -> tuple[int, int]:
-    sizes = {size for _, _, size in readable}
-    if len(sizes) > 1:
-        raise InputError(
-            f"the images in {path} have {len(sizes)} different sizes; choose one, e.g. --image-size 64 or 45x61"
-        )
-    return sizes.pop()
 
 
 def _read(file: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
@@ -165,6 +217,6 @@ def _read_mask(file: Path, image_size: tuple[int, int], size: tuple[int, int]) -
     except Exception as error:  # as above
         raise InputError(f"the mask {file} cannot be read ({type(error).__name__})") from error
     if mask.shape != image_size:
-        given, wanted = ("x".join(map(str, shape)) for shape in (mask.shape, image_size))
-        raise InputError(f"the mask {file} is {given} and its image {wanted}; make them equal")
+        own, wanted = ("x".join(map(str, shape)) for shape in (mask.shape, image_size))
+        raise InputError(f"the mask {file} is {own} and its image {wanted}; make them equal")
     return np.asarray(ImageOps.fit(Image.fromarray(mask), size[::-1], method=Image.Resampling.NEAREST))[..., None]

@@ -2,6 +2,7 @@
 
 from keras_ae.layers.conditioning import OneHot, with_label
 from keras_ae.layers.convolution import Conv2D, Conv2DTranspose
+from keras_ae.layers.hyperparameters import Hyperparameters
 from keras_ae.layers.missing import FillMissing, KeepKnown
 
-__all__ = ["Conv2D", "Conv2DTranspose", "FillMissing", "KeepKnown", "OneHot", "with_label"]
+__all__ = ["Conv2D", "Conv2DTranspose", "FillMissing", "Hyperparameters", "KeepKnown", "OneHot", "with_label"]

@@ -6,7 +6,11 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable("keras_ae")
 class OneHot(keras.layers.Layer):
-    """Integer labels (batch,) -> (batch, num_classes) of zeros and one 1."""
+    """Integer labels (batch,) -> (batch, num_classes) of zeros and one 1.
+
+    >>> keras.ops.convert_to_numpy(OneHot(3)(keras.ops.array([2], "int32"))).tolist()
+    [[0.0, 0.0, 1.0]]
+    """
 
     def __init__(self, num_classes: int, **kwargs):
         super().__init__(**kwargs)
@@ -23,7 +27,12 @@ class OneHot(keras.layers.Layer):
 
 
 def with_label(x, label, num_classes: int):
-    """Appends the one-hot label to the features of x, (batch, features) or (batch, height, width, features)."""
+    """Appends the one-hot label to the features of x, (batch, features) or (batch, height, width, features).
+
+    >>> x, label = keras.Input((4, 4, 8)), keras.Input((), dtype="int32")
+    >>> with_label(x, label, num_classes=3).shape
+    (None, 4, 4, 11)
+    """
     one_hot = OneHot(num_classes)(label)
     if len(x.shape) == 4:
         one_hot = layers.UpSampling2D(x.shape[1:3])(layers.Reshape((1, 1, num_classes))(one_hot))

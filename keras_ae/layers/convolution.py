@@ -7,7 +7,7 @@ from keras_ae import backends
 
 
 class _FastPath:
-    """Beside the operation itself nothing changes: arguments, weights and values are the stock layer's."""
+    """Only the operation changes: arguments, weights and values are the stock layer's."""
 
     def call(self, inputs):
         outputs = self._fast(inputs)
@@ -25,14 +25,22 @@ class _FastPath:
 
 @keras.saving.register_keras_serializable("keras_ae")
 class Conv2D(_FastPath, keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, the same function with the same weights, faster on a CPU on JAX and torch."""
+    """`keras.layers.Conv2D`, the same function with the same weights, faster on a CPU on JAX and torch.
+
+    >>> Conv2D(8, 3, strides=2, padding="same")(keras.Input((9, 9, 3))).shape
+    (None, 5, 5, 8)
+    """
 
     _operation = staticmethod(backends.conv2d)
 
 
 @keras.saving.register_keras_serializable("keras_ae")
 class Conv2DTranspose(_FastPath, keras.layers.Conv2DTranspose):
-    """`keras.layers.Conv2DTranspose`, the same function with the same weights, faster on a CPU on JAX and torch."""
+    """`keras.layers.Conv2DTranspose`, the same function with the same weights, faster on a CPU on JAX and torch.
+
+    >>> Conv2DTranspose(8, 4, strides=2, padding="same")(keras.Input((5, 5, 3))).shape
+    (None, 10, 10, 8)
+    """
 
     groups = 1
     _operation = staticmethod(backends.conv2d_transpose)

@@ -9,6 +9,10 @@ class KeepKnown(keras.layers.Layer):
     """`[image, mask, filling]` -> the image where the mask is 1, the filling where it is 0, bit for bit.
 
     Shapes: image and filling (batch, height, width, channels), mask (batch, height, width, 1).
+
+    >>> image, mask, filling = ops.ones((1, 1, 2, 1)), ops.array([[[[1.0], [0.0]]]]), ops.zeros((1, 1, 2, 1))
+    >>> ops.convert_to_numpy(KeepKnown()([image, mask, filling])).ravel().tolist()
+    [1.0, 0.0]
     """
 
     def call(self, inputs):
@@ -31,6 +35,10 @@ class FillMissing(keras.layers.Layer):
 
     Args:
         iterations: of conjugate gradients at each size. Files of models from before have none.
+
+    >>> image, mask = ops.array([[[[0.5], [0.0]]]]), ops.array([[[[1.0], [0.0]]]])
+    >>> ops.convert_to_numpy(FillMissing()([image, mask])).ravel().tolist()
+    [0.5, 0.5]
     """
 
     def __init__(self, iterations: int = 0, **kwargs):

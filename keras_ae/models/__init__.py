@@ -1,11 +1,10 @@
 """The models, and what a trained one is used for."""
 
-from keras_ae.models.autoencoder import TASKS, conv_autoencoder
+from keras_ae.models.autoencoder import conv_autoencoder
 from keras_ae.models.restoration import restore_images
 from keras_ae.models.vae import VAE, conv_vae
 
 __all__ = [
-    "TASKS",
     "VAE",
     "conv_autoencoder",
     "conv_vae",

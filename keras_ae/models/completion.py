@@ -12,8 +12,66 @@ ACCEPTANCE = 0.3  # of the random walk's steps, near the best for any dimension 
 MIN_VARIANCE = 1e-4  # a standard deviation of 2.5 grey levels
 
 
-def complete(vae, images, mask, count, *, labels, method, steps, variance, noise, seed) -> np.ndarray:
-    """See `VAE.complete`."""
+def complete(
+    vae,
+    images: np.ndarray,
+    mask: np.ndarray,
+    count: int = 4,
+    *,
+    labels=None,
+    method: str = "metropolis",
+    steps: int = 200,
+    variance: float | None = None,
+    noise: bool = True,
+    seed: int | None = None,
+) -> np.ndarray:
+    """Draws `count` completions of each image given its known pixels, which stay as they are.
+
+    Args:
+        images: (n, height, width, channels); what they hold at missing pixels is not looked at.
+        mask: 1 where a pixel is known, 0 where it is missing, (n, height, width) or (n, height, width, 1).
+        labels: as `sample` takes them; for a conditional model.
+        method: "pseudo_gibbs" draws latents from the encoder and missing pixels from the decoder in turn
+            (Rezende et al. 2014, appendix F). "metropolis" then accepts or rejects each draw of latents,
+            which makes the limit exact for every encoder (Mattei & Frellsen 2018, "Leveraging the exact
+            likelihood of deep latent variable models", algorithm 1). A step of a random walk follows each.
+        steps: of the chain.
+        variance: of a pixel given the latents. Where `None`, the likelihood's own; "squared_error", whose
+            1/2 is far too wide to draw pixels from, takes each image's mean squared error over its known pixels.
+        noise: whether missing pixels are drawn with that variance, or are their means given the last latents.
+
+    Returns:
+        (n, count, height, width, channels), in [0, 1].
+
+    Raises:
+        InputError: a number, method, image, mask or label that is not possible; pixels that are not Gaussian.
+
+    >>> import keras_ae, numpy as np
+    >>> vae = keras_ae.conv_vae((8, 8, 1), 2, width=4)
+    >>> known = np.ones((1, 8, 8))
+    >>> known[:, 2:5, 2:5] = 0
+    >>> vae.complete(np.full((1, 8, 8, 1), 0.5), known, count=2, steps=2, seed=0).shape
+    (1, 2, 8, 8, 1)
+    """
+    _check(vae, count, method, steps, variance)
+    images, mask = checked_known(images, mask, vae.image_shape)
+    label = vae.label_ids(labels, len(images))
+    random = np.random.default_rng(seed)
+    at_once = max(1, CHAINS // count)
+    completed = []
+    for start in range(0, len(images), at_once):
+        part = slice(start, start + at_once)
+        known = np.repeat(mask[part], count, axis=0) > 0
+        label_of_chains = None if label is None else np.repeat(label[part], count)
+        chains = _Chains(vae, np.repeat(images[part], count, axis=0), known, label_of_chains, variance, random)
+        for step in range(steps):
+            chains.step(correct=method == "metropolis", warm_up=step < steps // 5)
+        completed.append(chains.images if noise else np.where(chains.known, chains.images, chains.mean))
+    completed = np.clip(np.concatenate(completed), 0, 1, dtype="float32")
+    return completed.reshape(-1, count, *vae.image_shape)
+
+
+def _check(vae, count, method, steps, variance) -> None:
     one_of(method, METHODS, "method")
     if min(count, steps) < 1:
         raise InputError(f"count {count} and steps {steps} must be 1 or more")
@@ -21,25 +79,6 @@ def complete(vae, images, mask, count, *, labels, method, steps, variance, noise
         raise InputError("completions are drawn from Gaussian pixels; this model's likelihood has no variance")
     if variance is not None and not variance > 0:
         raise InputError(f"variance {variance} must be above 0")
-    images, mask = checked_known(images, mask, vae.image_shape)
-    label = vae.label_ids(labels, len(images)) if vae.conditioning != "none" else None
-    random = np.random.default_rng(seed)
-    found = []
-    for start in range(0, len(images), max(1, CHAINS // count)):
-        part = slice(start, start + max(1, CHAINS // count))
-        chains = _Chains(
-            vae,
-            np.repeat(images[part], count, axis=0),
-            np.repeat(mask[part], count, axis=0) > 0,
-            None if label is None else np.repeat(label[part], count),
-            variance,
-            random,
-        )
-        for step in range(steps):
-            chains.step(correct=method == "metropolis", warm_up=step < steps // 5)
-        found.append(chains.images if noise else np.where(chains.known, chains.images, chains.mean))
-    images = np.clip(np.concatenate(found), 0, 1, dtype="float32")
-    return images.reshape(-1, count, *vae.image_shape)
 
 
 class _Chains:
@@ -77,7 +116,7 @@ class _Chains:
         mean = self._decode(z)
         accepted = np.ones(len(z), bool)
         if correct and not warm_up:
-            proposed, current = (-0.5 * (np.square(each - z_mean) / z_variance).sum(1) for each in (z, self.z))
+            proposed, current = (_log_density(latents, z_mean, z_variance) for latents in (z, self.z))
             accepted = self._accepted(z, mean, current - proposed)
         self._move(z, mean, accepted)
         if correct:
@@ -110,3 +149,8 @@ class _Chains:
 
     def _decode(self, z):
         return self.vae.decoder.predict_on_batch(self.vae.decoder_inputs(z.astype("float32"), self.label))
+
+
+def _log_density(z, mean, variance):
+    """Of diagonal Gaussians at z, (chains,), up to a constant."""
+    return -0.5 * (np.square(z - mean) / variance).sum(1)

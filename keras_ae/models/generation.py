@@ -1,13 +1,11 @@
 """What a trained VAE is used for: arrays in, arrays out."""
 
-from numbers import Integral
-
 import keras
 import numpy as np
 
 from keras_ae.errors import InputError
 from keras_ae.models.completion import complete
-from keras_ae.models.inputs import checked_images
+from keras_ae.models.inputs import checked_images, checked_labels, refuse_labels
 from keras_ae.objectives import kl_per_latent
 
 BATCH_SIZE = 128
@@ -24,6 +22,11 @@ class Generation:
 
         The noise is drawn in NumPy, so that one seed gives the same samples on every backend. Where the
         model is conditional and no labels are given, the classes take turns.
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> vae.sample(3, seed=0).shape
+        (3, 8, 8, 1)
         """
         if n < 1:
             raise InputError(f"cannot draw {n} samples; the count starts at 1")
@@ -35,24 +38,43 @@ class Generation:
         return self.decode(z * np.float32(temperature), labels)
 
     def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray]:
-        """The posterior's `(z_mean, z_log_var)`, both (n, latent_dim)."""
+        """The posterior's `(z_mean, z_log_var)`, both (n, latent_dim).
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> z_mean, z_log_var = vae.encode(np.zeros((5, 8, 8, 1)))
+        >>> z_mean.shape
+        (5, 2)
+        """
         images = checked_images(images, self.image_shape)
-        label = self.label_ids(labels, len(images)) if self.conditioning == "both" else None
+        label = self.label_ids(labels, len(images)) if self.conditioning == "both" or labels is not None else None
         z_mean, z_log_var = self.encoder.predict(self.encoder_inputs(images, label), batch_size=BATCH_SIZE, verbose=0)
         return z_mean, z_log_var
 
     def decode(self, z: np.ndarray, labels=None) -> np.ndarray:
-        """The images (n, height, width, channels) of latents (n, latent_dim)."""
+        """The images (n, height, width, channels) of latents (n, latent_dim).
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> vae.decode(np.zeros((4, 2))).shape
+        (4, 8, 8, 1)
+        """
         z = np.asarray(z, "float32")
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise InputError(f"latents have the shape {z.shape}; this model takes (n, {self.latent_dim})")
-        label = self.label_ids(labels, len(z)) if self.conditioning != "none" else None
+        label = self.label_ids(labels, len(z))
         output = self.decoder.predict(self.decoder_inputs(z, label), batch_size=BATCH_SIZE, verbose=0)
         image = keras.ops.convert_to_numpy(self.likelihood.mean(output))
         return np.clip(image, 0.0, 1.0, dtype="float32")
 
     def reconstruct(self, images: np.ndarray, labels=None) -> np.ndarray:
-        """The images decoded from their posterior means."""
+        """The images decoded from their posterior means.
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> vae.reconstruct(np.zeros((5, 8, 8, 1))).shape
+        (5, 8, 8, 1)
+        """
         return self.decode(self.encode(images, labels)[0], labels)
 
     def interpolate(self, start: np.ndarray, end: np.ndarray, steps: int = 8, labels=None) -> np.ndarray:
@@ -60,6 +82,11 @@ class Generation:
 
         Returns:
             (n, steps, height, width, channels), from `start` to `end`; `labels` hold for a whole line.
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> vae.interpolate(np.zeros((2, 8, 8, 1)), np.ones((2, 8, 8, 1)), steps=4).shape
+        (2, 4, 8, 8, 1)
         """
         if steps < 2:
             raise InputError(f"an interpolation of {steps} steps has no two ends; use 2 or more")
@@ -78,6 +105,12 @@ class Generation:
 
         Returns:
             The latents' numbers (count,) and images (count, steps, height, width, channels).
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+        >>> latents, images = vae.traverse(np.zeros((3, 8, 8, 1)), count=2, steps=5)
+        >>> images.shape
+        (2, 5, 8, 8, 1)
         """
         z_mean, z_log_var = self.encode(images, labels)
         kl = keras.ops.convert_to_numpy(kl_per_latent(*map(keras.ops.convert_to_tensor, (z_mean, z_log_var)))).mean(0)
@@ -88,64 +121,15 @@ class Generation:
         label = None if labels is None else self.label_ids(labels, len(images))[0]
         return latents, self.decode(z.reshape(-1, self.latent_dim), label).reshape(*z.shape[:2], *self.image_shape)
 
-    def complete(
-        self,
-        images: np.ndarray,
-        mask: np.ndarray,
-        count: int = 4,
-        *,
-        labels=None,
-        method: str = "metropolis",
-        steps: int = 200,
-        variance: float | None = None,
-        noise: bool = True,
-        seed: int | None = None,
-    ) -> np.ndarray:
-        """Draws `count` completions of each image given its known pixels, which stay as they are.
+    complete = complete
 
-        Args:
-            images: (n, height, width, channels); what they hold at missing pixels is not looked at.
-            mask: 1 where a pixel is known, 0 where it is missing, (n, height, width) or (n, height, width, 1).
-            method: "pseudo_gibbs" draws latents from the encoder and missing pixels from the decoder in turn
-                (Rezende et al. 2014, appendix F); "metropolis" then accepts or rejects each draw of latents,
-                which makes the limit exact for every encoder (Mattei & Frellsen 2018, "Leveraging the exact
-                likelihood of deep latent variable models", algorithm 1); a step of a random walk follows each.
-            steps: of the chain.
-            variance: of a pixel given the latents. Where `None`, the likelihood's own; "squared_error", whose
-                1/2 is far too wide to draw pixels from, takes each image's mean squared error over its known pixels.
-            noise: whether missing pixels are drawn with that variance, or are their means given the last latents.
-
-        Returns:
-            (n, count, height, width, channels), in [0, 1].
-        """
-        return complete(
-            self,
-            images,
-            mask,
-            count,
-            labels=labels,
-            method=method,
-            steps=steps,
-            variance=variance,
-            noise=noise,
-            seed=seed,
-        )
-
-    def label_ids(self, labels, n: int) -> np.ndarray:
-        """Ids (n,) int32 for ids or class names, one for all or one each.
+    def label_ids(self, labels, n: int) -> np.ndarray | None:
+        """Ids (n,) int32 for ids or class names, one for all or one each; `None` of a model that takes none.
 
         Raises:
-            InputError: labels are missing, unknown, or too few or many.
+            InputError: labels are missing, unknown, too few or many, or the model takes none.
         """
-        known = ", ".join(self.class_names)
-        if labels is None:
-            raise InputError(f"this model is conditional: give labels, of {known}")
-        ids = []
-        for label in labels if isinstance(labels, list) else np.atleast_1d(labels).tolist():
-            number = self.class_names.index(label) if label in self.class_names else label
-            if not isinstance(number, Integral) or not 0 <= number < len(self.class_names):
-                raise InputError(f"unknown label '{label}'; known are {known}, or 0 to {len(self.class_names) - 1}")
-            ids.append(number)
-        if len(ids) not in (1, n):
-            raise InputError(f"{len(ids)} labels for {n} images; give one for all or one each")
-        return np.broadcast_to(np.array(ids, "int32"), (n,)).copy()
+        if self.conditioning == "none":
+            refuse_labels(labels)
+            return None
+        return checked_labels(labels, n, self.class_names)

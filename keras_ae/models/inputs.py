@@ -1,4 +1,6 @@
-"""What every model asks of images given as arrays."""
+"""Images, masks and labels that come in as arrays: one rule for each."""
+
+from numbers import Integral
 
 import numpy as np
 
@@ -44,6 +46,38 @@ def checked_known(images: np.ndarray, mask: np.ndarray, shape: tuple) -> tuple[n
     return _in_range(np.where(mask > 0, images, np.float32(0))), mask
 
 
+def checked_labels(labels, n: int, class_names) -> np.ndarray:
+    """Ids (n,) int32 for ids or class names, one for all images or one each.
+
+    Args:
+        n: how many images there are.
+        class_names: in the order of the ids.
+
+    Raises:
+        InputError: labels are missing, unknown, or too few or many.
+    """
+    last = len(class_names) - 1
+    known = f"0 to {last}" if isinstance(class_names, range) else f"{', '.join(class_names)}, or 0 to {last}"
+    if labels is None:
+        raise InputError(f"this model is conditional: give labels, of {known}")
+    ids = [
+        class_names.index(label) if label in class_names else label
+        for label in (labels if isinstance(labels, list) else np.atleast_1d(labels).tolist())
+    ]
+    for number in ids:
+        if not isinstance(number, Integral) or not 0 <= number <= last:
+            raise InputError(f"unknown label '{number}'; known are {known}")
+    if len(ids) not in (1, n):
+        raise InputError(f"{len(ids)} labels for {n} images; give one for all or one each")
+    return np.broadcast_to(np.array(ids, "int32"), (n,)).copy()
+
+
+def refuse_labels(labels) -> None:
+    """Raises an `InputError` where labels are given to a model that takes none."""
+    if labels is not None:
+        raise InputError(f"this model takes no labels; leave out {str(labels)[:50]}")
+
+
 def _shaped(images, shape):
     images = np.asarray(images, "float32")
     if images.ndim != 4 or images.shape[1:] != tuple(shape) or not len(images):
@@ -55,7 +89,7 @@ def _in_range(images):
     low, high = images.min(), images.max()  # NaN if there is one
     if not np.isfinite((low, high)).all():
         first = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))[0]
-        raise InputError(f"image {first} holds numbers that are not finite; mend it or leave it out")
+        raise InputError(f"image {first} holds numbers that are not finite; fix it or leave it out")
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise InputError(f"the images lie between {low:g} and {high:g}; give [0, 1] (bytes: divide by 255)")
     return images

@@ -28,6 +28,11 @@ def build_encoder(
 
     Args:
         num_classes: give it to make the label an input.
+
+    >>> import keras_ae
+    >>> z_mean, z_log_var = keras_ae.build_encoder((28, 28, 1), latent_dim=4, width=8).outputs
+    >>> z_mean.shape
+    (None, 4)
     """
     image = keras.Input(image_shape, name="image")
     inputs = [image]
@@ -56,7 +61,11 @@ def build_decoder(
 ) -> keras.Model:
     """The network of p(x | z[, y]), the encoder's mirror: z (batch, latent_dim)[, label (batch,)] -> image.
 
-    The last layer is linear and starts at `output_bias`; levels whose size was rounded up are cropped.
+    The last layer is linear and starts at `output_bias`. Levels whose size was rounded up are cropped.
+
+    >>> import keras_ae
+    >>> keras_ae.build_decoder((28, 28, 1), latent_dim=4, width=8).output_shape
+    (None, 28, 28, 1)
     """
     levels = _levels(image_shape)
     filters, sizes = level_filters(levels, width), level_sizes(image_shape, levels)
@@ -103,9 +112,9 @@ def residual_blocks(x, count: int, activation: str, level: int):
     """x + convolution(activation(convolution(x))), `count` times; nothing is added before training."""
     for number in range(count):
         name = f"{BLOCK}{level}_{number}"
-        found = Conv2D(x.shape[-1], 3, padding="same", activation=activation, name=f"{name}_in")(x)
-        found = Conv2D(x.shape[-1], 3, padding="same", kernel_initializer="zeros", name=f"{name}_out")(found)
-        x = layers.Add()([x, found])
+        residual = Conv2D(x.shape[-1], 3, padding="same", activation=activation, name=f"{name}_in")(x)
+        residual = Conv2D(x.shape[-1], 3, padding="same", kernel_initializer="zeros", name=f"{name}_out")(residual)
+        x = layers.Add()([x, residual])
     return x
 
 

@@ -15,12 +15,21 @@ def kl_per_latent(z_mean, z_log_var):
 
     Returns:
         (batch, latent_dim), each at least 0.
+
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(kl_per_latent(ops.zeros((1, 2)), ops.zeros((1, 2)))).tolist()
+    [[0.0, 0.0]]
     """
-    return 0.5 * (ops.exp(z_log_var) + ops.square(z_mean) - 1.0 - z_log_var)
+    return 0.5 * (ops.square(z_mean) + ops.expm1(z_log_var) - z_log_var)
 
 
 def reparameterize(z_mean, z_log_var, noise):
-    """A draw from q that gradients pass through (Kingma & Welling 2014, equation 4); all (batch, latent_dim)."""
+    """A draw from q that gradients pass through (Kingma & Welling 2014, equation 4); all (batch, latent_dim).
+
+    >>> z = reparameterize(ops.ones((1, 2)), ops.zeros((1, 2)), noise=ops.ones((1, 2)))
+    >>> ops.convert_to_numpy(z).tolist()
+    [[2.0, 2.0]]
+    """
     return z_mean + ops.exp(0.5 * z_log_var) * noise
 
 
@@ -33,18 +42,21 @@ def elbo_terms(reconstruction, log_likelihood, kl_latents, *, beta=1.0, free_bit
         beta: the weight of the KL in the loss (Higgins et al. 2017).
         free_bits: nats below which the batch mean of a latent's KL costs nothing more (Kingma et al.
             2016, "Improved variational inference with inverse autoregressive flow", appendix C.8).
-        sample_weight: (batch,) or `None`.
+        sample_weight: (batch,) or `None`: how often each image counts in that mean.
 
     Returns:
         A dict of vectors (batch,): `loss` is minimised; `kl` is neither weighted nor clamped; `elbo`
         is higher-is-better, has weight 1 and the likelihood's constants.
+
+    >>> terms = elbo_terms(ops.array([3.0]), ops.array([-3.0]), ops.array([[1.0, 0.5]]), beta=2.0)
+    >>> [float(terms[name][0]) for name in ("loss", "kl", "elbo")]
+    [6.0, 1.5, -4.5]
     """
     kl = ops.sum(kl_latents, axis=-1)
-    penalty = kl
-    if free_bits > 0:
-        mean = weighted_mean(kl_latents, sample_weight)
-        # The mean over the batch of this is the sum over latents of max(free_bits, mean KL), with its gradient.
-        penalty = ops.sum(ops.where(mean > free_bits, kl_latents, free_bits), axis=-1)
+    mean = weighted_mean(kl_latents, sample_weight)
+    costs = ops.logical_or(mean > free_bits, ops.equal(free_bits, 0.0))
+    # The mean over the batch of this is the sum over latents of max(free_bits, mean KL), with its gradient.
+    penalty = ops.sum(ops.where(costs, kl_latents, free_bits), axis=-1)
     return {
         "loss": reconstruction + beta * penalty,
         "reconstruction": reconstruction,

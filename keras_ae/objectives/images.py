@@ -9,7 +9,11 @@ from keras_ae.errors import one_of
 
 
 def psnr(squared_error):
-    """Peak signal-to-noise ratio in dB of images in [0, 1], from their mean squared error per pixel (batch,)."""
+    """Peak signal-to-noise ratio in dB of images in [0, 1], from their mean squared error per pixel (batch,).
+
+    >>> round(float(psnr(ops.array([0.01]))[0]), 3)
+    20.0
+    """
     return -10.0 * ops.log10(ops.maximum(squared_error, 1e-10))
 
 
@@ -46,7 +50,12 @@ def _windows(x):
 
 @keras.saving.register_keras_serializable("keras_ae")
 class SSIMLoss(keras.losses.Loss):
-    """1 - SSIM of each image. Weights of single pixels do not apply, since a window spans many."""
+    """1 - SSIM of each image. Weights of single pixels do not apply, since a window spans many.
+
+    >>> image = ops.ones((1, 16, 16, 3)) / 2
+    >>> abs(float(SSIMLoss()(image, image))) < 1e-6
+    True
+    """
 
     def __init__(self, name="ssim_loss", **kwargs):
         super().__init__(name=name, **kwargs)
@@ -63,7 +72,11 @@ class PSNRLoss(keras.losses.Loss):
     """Minus the peak signal-to-noise ratio in dB, the mean over images (Chen et al. 2022, "Simple baselines for image
     restoration"): an image that is easy to restore counts as much as a hard one.
 
-    Weights of single pixels choose those that count, as in `PSNR`; always the weighted mean over the batch.
+    Weights of single pixels choose those that count, as in `PSNR`.
+
+    >>> image = ops.ones((1, 8, 8, 3)) / 2
+    >>> round(float(PSNRLoss()(image, image + 0.1)), 2)
+    -20.0
     """
 
     def __init__(self, name="psnr_loss", reduction="mean_with_sample_weight", **kwargs):
@@ -71,7 +84,14 @@ class PSNRLoss(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         decibel, weight = _psnr(y_true, y_pred, sample_weight)
-        return -ops.sum(decibel * weight) / ops.maximum(ops.sum(weight), 1e-7)
+        if self.reduction is None or self.reduction == "none":
+            return -decibel * weight
+        total = -ops.sum(decibel * weight)
+        if self.reduction == "sum":
+            return total
+        if self.reduction == "mean_with_sample_weight":
+            return total / ops.maximum(ops.sum(weight), 1e-7)
+        return total / ops.cast(ops.shape(decibel)[0], "float32")
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -80,6 +100,12 @@ class PSNR(keras.metrics.Mean):
 
     With `sample_weight` (batch, height, width), over the weighted pixels of each image that has any; (batch,): a
     weighted mean over images.
+
+    >>> metric = PSNR()
+    >>> image = ops.ones((1, 8, 8, 3)) / 2
+    >>> _ = metric.update_state(image, image + 0.1)
+    >>> round(float(metric.result()), 2)
+    20.0
     """
 
     def __init__(self, name="psnr", **kwargs):
@@ -103,13 +129,23 @@ def _psnr(image, other, sample_weight):
 
 @keras.saving.register_keras_serializable("keras_ae")
 class SSIM(keras.metrics.Mean):
-    """Structural similarity, the mean over images in [0, 1]."""
+    """Structural similarity, the mean over images in [0, 1], weighted by `sample_weight` (batch,).
+
+    Weights of single pixels do not apply, since a window spans many.
+
+    >>> metric = SSIM()
+    >>> image = ops.ones((1, 16, 16, 3)) / 2
+    >>> _ = metric.update_state(image, image)
+    >>> round(float(metric.result()), 4)
+    1.0
+    """
 
     def __init__(self, name="ssim", **kwargs):
         super().__init__(name=name, **kwargs)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        return super().update_state(ssim(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")))
+        similarity = ssim(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"))
+        return super().update_state(similarity, sample_weight=_of_images(sample_weight))
 
 
 LOSSES = {
@@ -125,6 +161,9 @@ def get_loss(name: str) -> keras.losses.Loss:
 
     Raises:
         InputError: no such name.
+
+    >>> get_loss("ssim").name
+    'ssim_loss'
     """
     one_of(name, LOSSES, "loss")
     return LOSSES[name](reduction="mean_with_sample_weight")

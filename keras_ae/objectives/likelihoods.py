@@ -8,6 +8,7 @@ import math
 import keras
 from keras import ops
 
+from keras_ae import backends
 from keras_ae.errors import one_of
 
 
@@ -16,9 +17,16 @@ class Likelihood(keras.layers.Layer):
 
     Calling it returns `(reconstruction, log_likelihood)`, each (batch,) in nats summed over pixels:
     what is minimised, and log p(image | z) with all its constants.
+
+    >>> from keras_ae.objectives import get_likelihood
+    >>> image, output = ops.zeros((1, 2, 2, 1)), ops.ones((1, 2, 2, 1))
+    >>> reconstruction, log_likelihood = get_likelihood("squared_error")(image, output)
+    >>> float(reconstruction[0])
+    4.0
     """
 
     output_bias = 0.5  # where the decoder's last layer starts: the middle of the grey levels
+    is_density = True  # whether `log_likelihood` is the log-density of continuous pixels
     estimate_variance = False  # whether pixels drawn with `variance` need a better one
 
     @property
@@ -28,6 +36,7 @@ class Likelihood(keras.layers.Layer):
 
     def __init__(self, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
+        self.built = True  # weights, where there are any, do not depend on a shape
 
     def mean(self, output):
         """The expected image for the decoder's output."""
@@ -54,6 +63,7 @@ class Bernoulli(Likelihood):
     """
 
     output_bias = 0.0
+    is_density = False
 
     def call(self, image, output, sample_weight=None, training=False):
         # max(o, 0) - o x + ln(1 + exp(-|o|)): stable for every logit
@@ -111,14 +121,18 @@ class OptimalGaussian(SharedGaussian):
 
     def call(self, image, output, sample_weight=None, training=False):
         squared_error = _sum(ops.square(image - output))
-        variance = ops.convert_to_tensor(self.average)
+        average = ops.convert_to_tensor(self.average)
+        variance = average
         if training:
-            variance = ops.stop_gradient(weighted_mean(squared_error, sample_weight) / _size(image))
-            variance = ops.maximum(variance, 1e-8)  # a perfect batch
+            weight = _weight(squared_error, sample_weight)
+            counts = ops.cast(backends.total(ops.sum(weight)) > 0, "float32")  # 0 for a batch without any weight
+            measured = ops.stop_gradient(weighted_mean(squared_error, sample_weight) / _size(image))
+            measured = ops.maximum(measured, 1e-8)  # a perfect batch
+            variance = ops.where(counts > 0, measured, average)
             # A plain average at first, so that the initial value leaves no trace.
             keep = ops.minimum(self.momentum, self.updates / (self.updates + 1.0))
-            self.average.assign(keep * self.average + (1.0 - keep) * variance)
-            self.updates.assign_add(1.0)
+            self.average.assign(ops.where(counts > 0, keep * average + (1.0 - keep) * measured, average))
+            self.updates.assign_add(counts)
         return self._terms(squared_error, image, ops.log(variance))
 
 
@@ -135,6 +149,9 @@ def get_likelihood(identifier: str | Likelihood) -> Likelihood:
 
     Raises:
         InputError: no such name.
+
+    >>> get_likelihood("bernoulli").is_density
+    False
     """
     if isinstance(identifier, Likelihood):
         return identifier
@@ -143,11 +160,24 @@ def get_likelihood(identifier: str | Likelihood) -> Likelihood:
 
 
 def weighted_mean(values, sample_weight=None):
-    """The mean over the batch of values (batch, ...), in which image i counts `sample_weight[i]` times."""
-    if sample_weight is None:
-        return ops.mean(values, axis=0)
-    weight = ops.reshape(sample_weight, (-1,) + (1,) * (len(values.shape) - 1))
-    return ops.sum(values * weight, axis=0) / ops.sum(weight)
+    """The mean over the batch of values (batch, ...), in which image i counts `sample_weight[i]` times.
+
+    Of all devices' batches together; 0 where all weights are 0.
+
+    >>> float(weighted_mean(ops.array([1.0, 5.0]), ops.array([3.0, 1.0])))
+    2.0
+    """
+    weight = _weight(values, sample_weight)
+    weight = ops.reshape(weight, (-1,) + (1,) * (len(values.shape) - 1))
+    total = backends.total(ops.sum(weight))
+    return backends.total(ops.sum(values * weight, axis=0)) / ops.where(total > 0, total, 1.0)
+
+
+def _weight(values, sample_weight):
+    """(batch,), 1 for each image where no weights are given."""
+    if sample_weight is not None:
+        return sample_weight
+    return ops.ones((ops.shape(values)[0],), dtype="float32")
 
 
 def _sum(values):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_ae import InputError, data
+from keras_ae import InputError, conv_autoencoder, data, get_task
 from keras_ae.data.catalog import VALIDATION_FRACTION
 from keras_ae.data.shapes import CLASS_NAMES, FACTORS, draw
-from tests.helpers import small_vae
+from tests.helpers import set_weights, small_vae
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_training_batches_depend_on_seed_and_epoch_alone(tmp_path):
     assert steps == 3
 
     def epochs(**kwargs):
-        stream = iter(data.training_batches(split, 16, **kwargs))
+        stream = iter(data.training_batches(split, 16, endless=True, **kwargs))
         return [[np.array(next(stream)["image"]) for _ in range(steps)] for _ in range(3)]
 
     first = epochs(seed=4)
@@ -230,7 +230,9 @@ def test_training_batches_depend_on_seed_and_epoch_alone(tmp_path):
 
 def test_flip_mirrors_about_half_of_the_images_anew_each_epoch(tmp_path):
     split = load("shapes", tmp_path, limit=200).train
-    plain, flipped = (iter(data.training_batches(split, 190, seed=1, flip=flip)) for flip in (False, True))
+    plain, flipped = (
+        iter(data.training_batches(split, 190, seed=1, flip=flip, endless=True)) for flip in (False, True)
+    )
     chosen = []
     for _ in range(2):
         image, mirrored = np.array(next(plain)["image"]), np.array(next(flipped)["image"])
@@ -251,10 +253,10 @@ def test_batches_made_where_a_gpu_keeps_the_images_are_the_same(tmp_path, monkey
         return backend._resident(images[rows], labels[rows])
 
     for flip in (False, True):
-        host = data.training_batches(split, 16, seed=1, flip=flip)
+        host = data.training_batches(split, 16, seed=1, flip=flip, endless=True)
         with monkeypatch.context() as patch:
             patch.setattr("keras_ae.backends.on_device", on_device)
-            device = data.training_batches(split, 16, seed=1, flip=flip)
+            device = data.training_batches(split, 16, seed=1, flip=flip, endless=True)
         for expected, batch in itertools.islice(zip(host, device, strict=True), 8):  # into the second epoch
             assert not isinstance(batch["image"], np.ndarray)
             for name in expected:
@@ -265,6 +267,27 @@ def test_batches_made_where_a_gpu_keeps_the_images_are_the_same(tmp_path, monkey
         vae.compile("adam")
         losses.append(vae.fit(batches, steps_per_epoch=4, verbose=0).history["loss"])
     assert losses[0] == losses[1]
+
+
+def unconditional_vae():
+    return small_vae(conditioning="none")
+
+
+@pytest.mark.parametrize("model", [unconditional_vae, lambda: conv_autoencoder((8, 8, 3), 2, 4, width=4)])
+def test_fit_ends_without_a_number_of_steps_and_sees_each_epochs_own_order(tmp_path, model):
+    split = load("shapes", tmp_path, limit=100, image_size=(8, 8)).train
+    task = None if model is unconditional_vae else get_task("reconstruct")
+    weights = []
+    for arguments in ({}, {"endless": True}):
+        trained = model()
+        set_weights(trained.weights)
+        trained.compile("sgd", **({} if task is None else {"loss": "mse"}))
+        batches = data.training_batches(split, 16, seed=3, task=task, **arguments)
+        steps = {"steps_per_epoch": data.steps_per_epoch(split, 16)} if arguments else {}
+        trained.fit(batches, epochs=3, verbose=0, **steps)
+        weights.append(trained.get_weights())
+    for finite, endless in zip(*weights, strict=True):
+        np.testing.assert_array_equal(finite, endless)
 
 
 def test_evaluation_batches_are_all_images_in_order_more_than_once(tmp_path):

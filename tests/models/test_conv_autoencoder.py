@@ -175,12 +175,12 @@ def test_a_model_that_cannot_be_says_why(arguments, message):
 
 USING = [
     ({"mask": None}, "takes a mask"),
-    ({"labels": None}, "takes a label"),
+    ({"labels": None}, "give labels, of 0 to 2"),
     ({"images": np.zeros((2, 8, 9, 3))}, r"takes \(n, 8, 8, 3\)"),
     ({"mask": np.ones((2, 7, 8))}, r"take \(2, 8, 8, 1\)"),
     ({"mask": np.zeros((2, 8, 8))}, "all pixels of image 0 are missing"),
-    ({"labels": [0, 3]}, "from 0 to 2"),
-    ({"labels": [0]}, "2 labels"),
+    ({"labels": [0, 3]}, "unknown label '3'; known are 0 to 2"),
+    ({"labels": [0, 1, 2]}, "3 labels for 2 images"),
 ]
 
 

@@ -84,8 +84,61 @@ def test_sample_weights_count_images():
     doubled = {name: array[[1, 1, 2]] for name, array in data.items()}
     weighted = vae.evaluate(data, sample_weight=weight, batch_size=4, return_dict=True, verbose=0)
     repeated = vae.evaluate(doubled, batch_size=3, return_dict=True, verbose=0)
-    for name in ("loss", "elbo", "mse"):
+    for name in ("elbo", "mse", "kl", "psnr", "active_units"):
         np.testing.assert_allclose(weighted[name], repeated[name], rtol=1e-5)
+    np.testing.assert_allclose(weighted["loss"], repeated["loss"] * 3 / 4, rtol=1e-5)  # over all images, as in Keras
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_what_is_minimised_is_what_is_reported(dtype):
+    vae = noiseless(beta=2.0)
+    vae.compile(keras.optimizers.SGD(0.0))
+    data = batch(6)
+    weight = np.array([1, 0, 3, 1000, 2, 1], dtype)
+    logs = vae.fit(Fed(data["image"], 1, data["label"], weight), verbose=0).history  # a batch of one still has a weight
+    minimised = []
+    for row in range(6):
+        image = {name: array[[row]] for name, array in data.items()}
+        step = vae.loss_terms(image, sample_weight=keras.ops.convert_to_tensor(np.float32(weight[[row]])))
+        minimised.append(to_numpy(step.losses[0]))
+    np.testing.assert_allclose(logs["loss"], np.mean(minimised), rtol=1e-5)
+    reported = vae.evaluate(data, sample_weight=weight, batch_size=6, verbose=0, return_dict=True)
+    np.testing.assert_allclose(reported["loss"], np.mean(minimised), rtol=1e-5)
+    step = vae.loss_terms(data, sample_weight=keras.ops.convert_to_tensor(weight.astype("float32")))
+    np.testing.assert_allclose(to_numpy(step.losses[0]), np.mean(minimised), rtol=1e-5)
+
+
+@pytest.mark.parametrize("likelihood", ["squared_error", "gaussian"])
+def test_a_batch_whose_weights_are_all_0_teaches_nothing(likelihood):
+    vae = small_vae(likelihood=likelihood, free_bits=0.1)
+    vae.compile(keras.optimizers.SGD(0.1))
+    before = vae.get_weights()
+    logs = vae.fit(batch(4), sample_weight=np.zeros(4), batch_size=4, verbose=0).history
+    assert logs["skipped_steps"] == [0]
+    assert logs["loss"] == [0]
+    for weight, now in zip(before, vae.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, now)
+
+
+def test_regularisation_is_not_weighted():
+    image = keras.Input((4, 4, 1))
+    flat = keras.layers.Flatten()(image)
+    heads = [keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(0.5))(flat), keras.layers.Dense(2)(flat)]
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(16), keras.layers.Reshape((4, 4, 1))])
+    vae = VAE(keras.Model(image, heads), decoder)
+    loss = vae.evaluate(batch(4, (4, 4, 1))["image"], sample_weight=np.zeros(4), return_dict=True, verbose=0)["loss"]
+    np.testing.assert_allclose(loss, 0.5 * (vae.encoder.get_weights()[0] ** 2).sum(), rtol=1e-5)
+
+
+def test_validation_weights_count():
+    vae = noiseless()
+    vae.compile(keras.optimizers.SGD(0.0))
+    data, weight = batch(4), np.float32([0, 1, 3, 0])
+    for validation in ((data, None, weight), (data, data["image"], weight)):
+        logs = vae.fit(data, validation_data=validation, batch_size=4, verbose=0).history
+        expected = vae.evaluate(data, sample_weight=weight, verbose=0, return_dict=True)
+        np.testing.assert_allclose(logs["val_elbo"][0], expected["elbo"], rtol=1e-6)
+        np.testing.assert_allclose(logs["val_loss"][0], expected["loss"], rtol=1e-6)
 
 
 def test_evaluation_repeats_itself_and_touches_no_training_state():
@@ -132,6 +185,179 @@ def test_kl_warm_up_follows_the_step_counter():
     np.testing.assert_allclose(weights, [0, 0.5, 1, 1.5, 2, 2], atol=1e-4)
     results = vae.evaluate(data, return_dict=True, verbose=0)
     np.testing.assert_allclose(results["loss"], results["reconstruction"] + 2 * results["kl"], rtol=1e-5)
+
+
+def test_beta_changed_while_training_acts_on_every_backend():
+    vae = noiseless(beta=1.0)
+    vae.compile(keras.optimizers.SGD(0.0))
+
+    class Anneal(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.beta = [1.0, 50.0, 0.1][epoch]
+
+    logs = vae.fit(batch(4), batch_size=2, epochs=3, verbose=0, callbacks=[Anneal()]).history
+    weights = (np.array(logs["loss"]) - logs["reconstruction"]) / logs["kl"]
+    np.testing.assert_allclose(weights, [1, 50, 0.1], rtol=1e-3)
+    assert vae.get_config()["beta"] == vae.beta == 0.1
+    results = vae.evaluate(batch(4), verbose=0, return_dict=True)
+    np.testing.assert_allclose(results["loss"], results["reconstruction"] + 0.1 * results["kl"], rtol=1e-5)
+
+
+def test_free_bits_changed_while_training_act_on_every_backend():
+    vae = noiseless()
+    vae.compile(keras.optimizers.SGD(0.0))
+    losses = []
+    for free_bits in (0.0, 5.0):
+        vae.free_bits = free_bits
+        losses.append(vae.fit(batch(4), batch_size=4, verbose=0, shuffle=False).history)
+    per_latent = 0.5 * (lambda m, v: np.exp(v) + m**2 - 1 - v)(*vae.encode(batch(4)["image"])).mean(0)
+    expected = np.maximum(per_latent, 5.0).sum()
+    np.testing.assert_allclose(losses[1]["loss"][0] - losses[1]["reconstruction"][0], expected, rtol=1e-4)
+    np.testing.assert_allclose(losses[0]["loss"][0] - losses[0]["reconstruction"][0], losses[0]["kl"][0], rtol=1e-4)
+
+
+def test_settings_below_0_are_refused_later_too():
+    vae = small_vae()
+    for name in ("beta", "free_bits"):
+        with pytest.raises(InputError, match=f"{name} -1 must not be below 0"):
+            setattr(vae, name, -1)
+    with pytest.raises(InputError, match="must not be below 0"):
+        vae.beta = float("nan")
+
+
+def test_evaluation_does_not_depend_on_the_batch_size():
+    vae = noiseless(free_bits=0.3, likelihood="gaussian")
+    data = batch(8)
+    losses = [vae.evaluate(data, batch_size=size, verbose=0, return_dict=True) for size in (1, 2, 8)]
+    for results in losses[1:]:
+        for name, value in results.items():
+            np.testing.assert_allclose(value, losses[0][name], rtol=1e-5, err_msg=name)
+
+
+def test_fit_scores_the_clean_images():
+    noisy, clean = batch(6), batch(6, seed=4)["image"]
+    vae = noiseless()
+    vae.compile(keras.optimizers.SGD(1e-3))
+    results = vae.evaluate(noisy, clean, return_dict=True, verbose=0)
+    expected = np.square(clean - vae.predict(noisy, verbose=0)).sum((1, 2, 3)).mean()
+    np.testing.assert_allclose(results["reconstruction"], expected, rtol=1e-5)
+    ends = []
+    for y in (None, clean, noisy["image"]):
+        vae = noiseless()
+        vae.compile(keras.optimizers.SGD(1e-3))
+        vae.fit(noisy, y, batch_size=3, verbose=0, shuffle=False)
+        ends.append(np.concatenate([weight.ravel() for weight in vae.get_weights()]))
+    itself, cleaned, same = ends
+    np.testing.assert_allclose(itself, same, atol=1e-7)
+    assert np.abs(itself - cleaned).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.zeros(6, "int32"), r"y has the shape \(6,\); it is the scored image, \(n, 8, 8, 3\)"),
+        (np.full((6, 8, 8, 3), np.nan, "float32"), "image 0 holds numbers that are not finite"),
+    ],
+)
+def test_a_target_that_is_not_an_image_is_refused(y, message):
+    vae = small_vae()
+    vae.compile("adam")
+    for use in (vae.fit, vae.evaluate):
+        with pytest.raises(InputError, match=message):
+            use(batch(6), y, verbose=0)
+
+
+def test_labels_are_checked_wherever_they_come_in():
+    vae = small_vae()
+    vae.compile("adam")
+    data = {**batch(4), "label": np.int32([0, 1, 99, 2])}
+    uses = (
+        lambda: vae.fit(data, verbose=0),
+        lambda: vae.fit(batch(4), validation_data=(data,), verbose=0),
+        lambda: vae.evaluate(data, verbose=0),
+        lambda: vae.predict(data, verbose=0),
+        lambda: vae.reconstruct(data["image"], data["label"]),
+        lambda: vae.encode(data["image"], data["label"]),
+        lambda: vae.sample(4, data["label"]),
+        lambda: vae.complete(data["image"], np.ones((4, 8, 8)), labels=data["label"]),
+    )
+    for use in uses:
+        with pytest.raises(InputError, match="unknown label '99'; known are a, b, c, or 0 to 2"):
+            use()
+    plain = small_vae(conditioning="none")
+    image, labels = batch(2)["image"], ["zebra", "zebra"]
+    for use in (
+        lambda: plain.sample(1, labels="zebra"),
+        lambda: plain.encode(image, labels),
+        lambda: plain.reconstruct(image, labels),
+        lambda: plain.interpolate(image, image, labels=labels),
+        lambda: plain.traverse(image, labels=labels),
+        lambda: plain.complete(image, np.ones((2, 8, 8)), labels=labels),
+    ):
+        with pytest.raises(InputError, match="takes no labels"):
+            use()
+
+
+def test_more_metrics_compare_image_and_reconstruction(tmp_path):
+    vae = noiseless()
+    vae.compile(keras.optimizers.SGD(0.0), metrics=["mae", keras.metrics.MeanSquaredError(name="again")])
+    data, weight = batch(5), np.float32([1, 2, 0, 1, 1])
+    logs = vae.fit(data, sample_weight=weight, batch_size=2, verbose=0).history
+    results = vae.evaluate(data, sample_weight=weight, batch_size=5, return_dict=True, verbose=0)
+    error = np.abs(vae.predict(data, verbose=0) - data["image"]).mean((1, 2, 3))
+    for value in (logs["mean_absolute_error"][0], results["mean_absolute_error"]):
+        np.testing.assert_allclose(value, np.average(error, weights=weight), rtol=1e-5)
+    np.testing.assert_allclose(results["again"], results["mse"], rtol=1e-5)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    assert [metric.name for metric in loaded.image_metrics] == ["mean_absolute_error", "again"]
+
+
+def test_compute_loss_knows_the_elbo():
+    vae = noiseless(beta=3.0)
+    data = batch(4)
+    results = vae.evaluate(data, batch_size=4, return_dict=True, verbose=0)
+    np.testing.assert_allclose(to_numpy(vae.compute_loss(data, training=False)), results["loss"], rtol=1e-5)
+
+
+def test_evaluation_compiles_nothing():
+    vae = small_vae()
+    vae.evaluate(batch(2), verbose=0)
+    assert not vae.compiled
+    assert vae.optimizer is None
+    with pytest.raises(ValueError, match="compile"):
+        vae.fit(batch(2), verbose=0)
+
+
+def test_the_summary_shows_built_parts():
+    lines = []
+    small_vae(likelihood="gaussian_learned").summary(print_fn=lines.append)
+    assert "likelihood" in "".join(lines) or "LearnedGaussian" in "".join(lines)
+    assert "unbuilt" not in "".join(lines)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="Keras's SavedModel from JAX needs TensorFlow's jax2tf")
+@pytest.mark.parametrize("conditioning", ["none", "decoder"])
+def test_the_model_exports(tmp_path, conditioning):
+    vae = small_vae(conditioning=conditioning)
+    data = batch(2)
+    if keras.backend.backend() == "torch":
+        vae.export(tmp_path / "vae.pt2", format="torch", verbose=False)
+        assert (tmp_path / "vae.pt2").stat().st_size > 1000
+        return
+    vae.export(str(tmp_path / "vae"), verbose=False)
+    served = keras.layers.TFSMLayer(str(tmp_path / "vae"), call_endpoint="serve")
+    inputs = data if conditioning == "decoder" else {"image": data["image"]}
+    np.testing.assert_allclose(to_numpy(served(inputs)), vae.predict(inputs, verbose=0), atol=1e-5)
+
+
+def test_a_subclassed_network_is_refused():
+    class Encoder(keras.Model):
+        pass
+
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(16), keras.layers.Reshape((4, 4, 1))])
+    with pytest.raises(InputError, match="the encoder is a Encoder; give a functional or sequential model"):
+        VAE(Encoder(), decoder)
 
 
 def _with_batch_norm(precision: str) -> VAE:
@@ -209,7 +435,7 @@ def test_a_moving_average_of_the_weights_keeps_working():
     assert np.abs(averaged - plain).max() > 1e-3
 
 
-def test_a_saved_compile_state_decides_about_jit_anew(tmp_path):
+def test_a_saved_compile_state_decides_about_jit_again(tmp_path):
     vae = small_vae()
     vae.compile("adam", jit_compile=keras.backend.backend() != "jax")
     vae.optimizer.build(vae.trainable_variables)
@@ -228,7 +454,7 @@ def test_a_saved_compile_state_decides_about_jit_anew(tmp_path):
         (lambda images: np.subtract(images, 0.5, out=images), r"lie between -0.4\d+ and"),
     ],
 )
-def test_images_that_are_none_are_named(spoil, message):
+def test_invalid_images_are_reported(spoil, message):
     vae = small_vae()
     images = batch(6)["image"]
     spoil(images)

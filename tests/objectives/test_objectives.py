@@ -11,6 +11,7 @@ from keras_ae.objectives import (
     get_likelihood,
     kl_per_latent,
     psnr,
+    reparameterize,
     weighted_mean,
 )
 
@@ -118,3 +119,29 @@ def test_psnr_of_a_hundredth_is_twenty_decibels():
 def test_an_unknown_likelihood_names_the_known_ones():
     with pytest.raises(InputError, match=", ".join(LIKELIHOODS)):
         get_likelihood("poisson")
+
+
+def test_draws_have_the_posterior_s_mean_and_standard_deviation():
+    noise = np.random.default_rng(0).normal(size=(100_000, 2)).astype("float32")
+    z_mean, z_log_var = np.float32([[0.5, -2.0]]), np.log(np.float32([[0.25, 9.0]]))
+    z = to_numpy(reparameterize(tensor(z_mean), tensor(z_log_var), tensor(noise)))
+    np.testing.assert_allclose(z.mean(0), z_mean[0], atol=0.03)
+    np.testing.assert_allclose(z.std(0), [0.5, 3.0], rtol=0.01)
+
+
+def test_the_kl_is_never_below_0():
+    random = np.random.default_rng(0)
+    z_mean = random.normal(0, 1, (2000, 8)) * 10.0 ** random.uniform(-12, 1, (2000, 8))
+    z_log_var = random.normal(0, 1, (2000, 8)) * 10.0 ** random.uniform(-12, 0.5, (2000, 8))
+    kl = to_numpy(kl_per_latent(*(keras.ops.convert_to_tensor(x.astype("float32")) for x in (z_mean, z_log_var))))
+    assert kl.min() >= 0
+    exact = 0.5 * (z_mean**2 + np.expm1(z_log_var) - z_log_var)
+    np.testing.assert_allclose(kl, exact, rtol=1e-5, atol=1e-7)
+
+
+def test_active_units_count_weighted_images_and_come_back_from_their_config():
+    z_mean = np.array([[0, 0], [0.3, 0.05], [9, 9]], "float32")
+    metric = ActiveUnits.from_config(ActiveUnits(2, threshold=0.02).get_config())
+    assert metric.threshold == 0.02
+    metric.update_state(z_mean, sample_weight=np.float32([1, 1, 0]))  # variances 0.0225 and 0.000625
+    assert to_numpy(metric.result()) == 1

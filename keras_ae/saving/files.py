@@ -1,4 +1,4 @@
-"""`.keras` files: written atomically, with the metadata that a user of the file needs inside."""
+"""`.keras` files: written whole or not at all, with what a user of the file needs to know inside."""
 
 import json
 import zipfile
@@ -8,6 +8,7 @@ import keras
 
 from keras_ae.errors import InputError
 from keras_ae.files import atomic
+from keras_ae.saving.schema import check_metadata
 from keras_ae.trust import METADATA, check
 
 
@@ -15,8 +16,24 @@ def save_model(model: keras.Model, path: Path | str, metadata: dict | None = Non
     """Writes the model in float32, without its optimizer, and `metadata` (JSON) inside the file.
 
     The file appears whole or not at all. Ship it, sample from it, or compile it again to train on.
+
+    Args:
+        metadata: what the file says of itself, as the function `metadata` makes it. Keys of your own are welcome.
+
+    Raises:
+        InputError: the metadata contradicts the schema.
+
+    >>> import tempfile, keras_ae
+    >>> vae = keras_ae.conv_vae((8, 8, 3), latent_dim=2, width=4)
+    >>> path = keras_ae.save_model(vae, tempfile.mkdtemp() + "/vae.keras", {"dataset": "shapes"})
+    >>> keras_ae.read_metadata(path)
+    {'dataset': 'shapes'}
+    >>> keras_ae.load_model(path).sample(2).shape
+    (2, 8, 8, 3)
     """
     path = Path(path)
+    metadata = json.loads(json.dumps(metadata or {}))  # as it will be read
+    check_metadata(metadata, path)
     path.parent.mkdir(parents=True, exist_ok=True)
     config = json.dumps(model.get_config())
     for policy in ("mixed_bfloat16", "mixed_float16"):  # how it was trained; the weights are float32
@@ -26,7 +43,7 @@ def save_model(model: keras.Model, path: Path | str, metadata: dict | None = Non
     with atomic(path) as temporary:
         bare.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(METADATA, json.dumps(metadata or {}, indent=1))
+            archive.writestr(METADATA, json.dumps(metadata, indent=1))
     return path
 
 
@@ -34,7 +51,7 @@ def load_model(path: Path | str, *, trust: bool = False) -> keras.Model:
     """Loads a `.keras` file saved on any backend.
 
     A file may come from a stranger: nothing in it is built before all of it is known to be harmless, which is what
-    this package writes with stock Keras layers (`keras_ae/trust.py`).
+    this package writes with stock Keras layers (`keras_ae/trust.py`). `save_model` has an example.
 
     Args:
         trust: load whatever Keras loads, layers of your own, too. Code in the file may run.
@@ -54,19 +71,25 @@ def load_model(path: Path | str, *, trust: bool = False) -> keras.Model:
 
 
 def read_metadata(path: Path | str) -> dict:
-    """The metadata saved with the model: data set, class names, image shape, likelihood, flags, versions.
+    """The metadata saved with the model, checked against the schema. `save_model` has an example.
 
     Raises:
-        InputError: as `load_model`.
+        InputError: as `load_model`; or the metadata contradicts the schema.
     """
     path = Path(path)
     if METADATA not in _members(path):
         raise InputError(f"{path} is a Keras file, but none of keras_ae")
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(METADATA))
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+            metadata = json.loads(archive.read(METADATA))
+    except (zipfile.BadZipFile, ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path} is damaged: its metadata cannot be read") from error
+    check_metadata(metadata, path)
+    # Files saved before kept these two among the flags of the training script only.
+    flags = metadata.get("flags") or {}
+    metadata = {name: flags[name] for name in ("loss", "image_size") if name in flags} | metadata
+    check_metadata(metadata, path)
+    return metadata
 
 
 def _members(path: Path) -> list[str]:

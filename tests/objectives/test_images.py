@@ -6,6 +6,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from keras_ae import InputError
 from keras_ae.objectives import PSNR, SSIM, SSIMLoss, get_loss
+from keras_ae.objectives.images import PSNRLoss
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.random((5, 17, 14, 3), dtype="float32")
@@ -98,3 +99,34 @@ def test_an_unknown_loss_is_named():
     with pytest.raises(InputError, match="known are mse, mae, ssim, psnr"):
         get_loss("lpips")
     assert isinstance(get_loss("mse"), keras.losses.MeanSquaredError)
+
+
+def test_ssim_counts_weighted_images():
+    metric, weight = SSIM(), np.float32([0, 1, 3, 0, 0])
+    metric.update_state(IMAGES, OTHERS, sample_weight=weight)
+    each = [reference_ssim(a, b) for a, b in zip(IMAGES, OTHERS, strict=True)]
+    np.testing.assert_allclose(to_numpy(metric.result()), np.average(each, weights=weight), rtol=1e-4)
+
+
+@pytest.mark.parametrize("weights", [None, np.float32([0, 1, 3, 0, 1]), "pixels"])
+def test_psnr_loss_obeys_its_reduction(weights):
+    image_weights = np.ones(5) if weights is None else weights
+    error = np.square(IMAGES - OTHERS)
+    per_image = error.mean((1, 2, 3))
+    if isinstance(weights, str):
+        weights = (RANDOM.random((5, 17, 14)) < 0.5).astype("float32")
+        image_weights = np.ones(5)
+        per_image = (error.mean(-1) * weights).sum((1, 2)) / weights.sum((1, 2))
+    losses = 10 * np.log10(per_image) * image_weights
+    expected = {
+        "none": losses,
+        None: losses,
+        "sum": losses.sum(),
+        "sum_over_batch_size": losses.mean(),
+        "mean": losses.mean(),
+        "mean_with_sample_weight": losses.sum() / image_weights.sum(),
+    }
+    for reduction, value in expected.items():
+        loss = PSNRLoss.from_config(PSNRLoss(reduction=reduction).get_config())
+        found = to_numpy(loss(IMAGES, OTHERS, None if weights is None else keras.ops.convert_to_tensor(weights)))
+        np.testing.assert_allclose(found, value, rtol=1e-4, err_msg=str(reduction))

@@ -1,0 +1,175 @@
+"""A model whose steps are guarded, for one optimizer or several, on every backend."""
+
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from keras_ae import backends
+from keras_ae.errors import InputError
+from keras_ae.guards import StopOnSkippedSteps
+from keras_ae.optimizers import OptimizerGroup
+
+
+class Step(NamedTuple):
+    """What a model says of a batch.
+
+    Attributes:
+        losses: a scalar to minimise for each optimizer that the model owns, in the order of `variables_by_loss`.
+        vectors: (batch,) by name: what is reported as a mean over images.
+        outputs: what other metrics look at, by name.
+    """
+
+    losses: tuple
+    vectors: dict[str, Any]
+    outputs: dict[str, Any]
+
+
+class GuardedModel(keras.Model):
+    """A `keras.Model` that owns its losses, and one optimizer or several.
+
+    A subclass gives `term_names` and `loss_terms`, and where it owns several optimizers `variables_by_loss`. A step
+    whose losses or gradients are not all finite changes nothing and is counted in `skipped_steps`.
+
+    What changes without a gradient (running statistics, codebooks) is a non-trainable variable that `loss_terms`
+    assigns. The guard rolls it back, too.
+
+    Args:
+        max_skipped_steps: so many skipped steps in a row end the training with a `NotFiniteError`.
+    """
+
+    term_names: tuple[str, ...] = ("loss",)
+
+    def __init__(self, *, max_skipped_steps: int = 20, **kwargs):
+        super().__init__(**kwargs)
+        self.max_skipped_steps = max_skipped_steps
+        self.terms = Terms(self.term_names)
+        self.skipped_steps = SkippedSteps()
+
+    def loss_terms(self, x, y=None, sample_weight=None, training=False) -> Step:
+        """The losses of a batch and what is reported of it."""
+        raise NotImplementedError
+
+    def variables_by_loss(self) -> list[list]:
+        """The trainable variables that each loss is minimised over: together all, each once."""
+        return [self.trainable_variables]
+
+    def compile(self, optimizer="adam", **kwargs):
+        """As `keras.Model.compile`, without losses.
+
+        Args:
+            optimizer: one, or a list with one for each loss.
+        """
+        if kwargs.keys() & {"loss", "loss_weights", "weighted_metrics"}:
+            raise InputError(f"a {type(self).__name__} brings its loss; compile takes an optimizer and metrics")
+        if isinstance(optimizer, list | tuple):
+            optimizer = OptimizerGroup(optimizer)
+        if isinstance(optimizer, OptimizerGroup):
+            optimizer.variables_by_loss = self.variables_by_loss
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def get_compile_config(self):
+        # What "auto" means depends on the backend that loads the file.
+        config = super().get_compile_config()
+        kept = {name: config[name] for name in ("optimizer", "steps_per_execution") if name in config}
+        return {**kept, "jit_compile": "auto"} if kept else {}
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [*keras.tree.flatten(callbacks or []), StopOnSkippedSteps(self.max_skipped_steps)]
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        if self.compiled:
+            return super().evaluate(*args, **kwargs)
+        super().compile(optimizer=None)  # Keras evaluates compiled models only
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self.compiled = False
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The sum of the losses: Keras's own name for what a step minimises."""
+        return sum(self.loss_terms(x, y, sample_weight, training).losses)
+
+    def train_step(self, *args):
+        return backends.train_step(self, *args)
+
+    def test_step(self, *args):
+        return backends.test_step(self, *args)
+
+    def unpack(self, data):
+        """x, y and the weight of each image (batch,) float32, or `None`, of what `fit` gives a step."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if sample_weight is not None:
+            sample_weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+        return x, y, sample_weight
+
+    @property
+    def metrics(self):
+        return [self.terms, self.skipped_steps]
+
+    def update_metrics(self, step: Step, sample_weight, training: bool):
+        self.terms.update_state(step.vectors, sample_weight)
+
+    def metric_results(self, training: bool) -> dict:
+        results = self.terms.result()
+        return results | {"skipped_steps": self.skipped_steps.result()} if training else results
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class Terms(keras.metrics.Metric):
+    """Means over images of several vectors at once: one small update a step where a `Mean` for each takes many.
+
+    Images count by their sample weights, but for `loss`, in which the weights are already: its mean is over the number
+    of images.
+    """
+
+    def __init__(self, names, name: str = "terms", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.names = tuple(names)
+        self.totals = self.add_variable((len(self.names),), "zeros", name="totals")
+        self.weights = self.add_variable((len(self.names),), "zeros", name="weights")
+
+    def update_state(self, vectors: dict, sample_weight=None):
+        """Adds vectors (batch,) by name. Those that are missing stay as they are."""
+        ones = ops.ones_like(vectors["loss"])
+        weight = ones if sample_weight is None else sample_weight
+        weights = [(ones if name == "loss" else weight) if name in vectors else 0 * ones for name in self.names]
+        weights = ops.stack(weights)
+        values = ops.stack([ops.cast(vectors.get(name, ones), self.dtype) for name in self.names])
+        self.totals.assign_add(ops.sum(values * weights, axis=1))
+        self.weights.assign_add(ops.sum(weights, axis=1))
+
+    def result(self) -> dict:
+        totals, weights = ops.convert_to_tensor(self.totals), ops.convert_to_tensor(self.weights)
+        means = totals / ops.where(weights > 0, weights, 1.0)
+        return {name: means[number] for number, name in enumerate(self.names)}
+
+    def get_config(self):
+        return {**super().get_config(), "names": self.names}
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class SkippedSteps(keras.metrics.Metric):
+    """How many steps of the epoch were skipped. `in_a_row` counts on over epochs, up to the last step."""
+
+    def __init__(self, name: str = "skipped_steps", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.total = self.add_variable((), "zeros", name="total")
+        self.in_a_row = self.add_variable((), "zeros", name="in_a_row")
+
+    def update_state(self, skipped):
+        skipped = ops.cast(skipped, self.dtype)
+        self.total.assign_add(skipped)
+        self.in_a_row.assign((self.in_a_row + 1.0) * skipped)
+
+    def reset_state(self):
+        self.total.assign(0.0)
+
+    def result(self):
+        return self.total + 0.0

@@ -1,0 +1,32 @@
+"""What models show of themselves, as pictures.
+
+    pictures.samples(vae, labels=["star", "heart"]).save("samples.png")
+    named = pictures.restored(model, task, dataset, count=16)
+    pictures.comparison(named).save("restored.png")
+
+Images are float in [0, 1]; NaN is drawn white.
+"""
+
+from keras_ae.pictures.grids import Pictures, Rows, animation, comparison, grid, new_path, save_each, to_picture
+from keras_ae.pictures.restoration import file_names, restored, task_pictures
+from keras_ae.pictures.vae import completions, interpolations, reconstructions, samples, traversals, vae_pictures
+
+__all__ = [
+    "Pictures",
+    "Rows",
+    "animation",
+    "comparison",
+    "completions",
+    "file_names",
+    "grid",
+    "interpolations",
+    "new_path",
+    "reconstructions",
+    "restored",
+    "samples",
+    "save_each",
+    "task_pictures",
+    "to_picture",
+    "traversals",
+    "vae_pictures",
+]

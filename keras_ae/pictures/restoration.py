@@ -1,0 +1,103 @@
+"""What an autoencoder makes of the images it restores."""
+
+import keras
+import numpy as np
+
+from keras_ae.data import Dataset, Split
+from keras_ae.errors import InputError
+from keras_ae.models import restore_images
+from keras_ae.pictures.grids import SHOWN, Pictures, comparison
+from keras_ae.tasks import Task
+
+
+def restored(
+    model: keras.Model,
+    task: Task,
+    dataset: Dataset,
+    count: int | None = None,
+    *,
+    split: str = "test",
+    mirrored: bool = False,
+) -> dict[str, np.ndarray]:
+    """What an autoencoder makes of images, last, after what it is given and what it should make.
+
+    Images need no masks to be segmented. Then there is no row of true ones.
+
+    Args:
+        count: so many images, the first of the split; all where `None`.
+        split: "train", "validation", "test", or "all" for all three.
+        mirrored: as `restore_images` takes it.
+
+    Returns:
+        Rows by name, (n, height, width, channels), for `comparison`.
+
+    Raises:
+        InputError: the split has no images, or the data set cannot serve the task.
+
+    >>> import keras_ae
+    >>> shapes = keras_ae.data.load("shapes", limit=40, image_size=(8, 8))
+    >>> model = keras_ae.conv_autoencoder(shapes.image_shape, 2, 4, width=4)
+    >>> named = keras_ae.pictures.restored(model, keras_ae.get_task("denoise"), shapes, 3)
+    >>> {name: images.shape for name, images in named.items()}
+    {'original': (3, 8, 8, 3), 'noisy': (3, 8, 8, 3), 'denoised': (3, 8, 8, 3)}
+    """
+    if task.name != "segment" and task.corruption != "none":  # these restore images whose truth is not known, too
+        task.check(dataset)
+    parts = [_restored(model, task, part, places, mirrored) for part, places in _first(dataset, split, count)]
+    if not parts:
+        raise InputError(f"{dataset.name} has no {split} images to restore; choose another split")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def file_names(dataset: Dataset, count: int | None = None, *, split: str = "test", word: str = "image") -> list[str]:
+    """A name for what becomes of each image that `restored` takes: its file's, or a number and the word.
+
+    >>> import keras_ae
+    >>> keras_ae.pictures.file_names(keras_ae.data.load("shapes", limit=40), 2, word="denoised")
+    ['000_denoised_000.png', '001_denoised_000.png']
+    """
+    names = []
+    for part, places in _first(dataset, split, count):
+        start = len(names)
+        numbered = [f"{start + number:03d}_{word}_000.png" for number in range(len(part))]
+        names += (part.file_names or numbered)[places]
+    return names
+
+
+def task_pictures(task: Task, split: Split) -> Pictures:
+    """For `ImageGrids`: what an autoencoder makes of the first images of a split, with what it is given and should
+    make. They are corrupted once, so that epochs compare."""
+    inputs, target, *_ = task.take(split, slice(0, SHOWN))
+
+    def pictures(model, title):
+        output = model.predict(inputs, verbose=0)
+        return {task.name: comparison(task.rows(inputs, target, output), title).picture()}
+
+    return pictures
+
+
+def _restored(model, task, split, places, mirrored) -> dict[str, np.ndarray]:
+    if task.name == "segment" and not split.mask_levels:
+        return _segmented(model, task, split.batch(places), mirrored)
+    inputs, target, *_ = task.take(split, places)
+    known, labels = inputs.get("mask"), inputs.get("label")
+    output = restore_images(model, inputs["image"], mask=known, labels=labels, mirrored=mirrored)
+    return task.rows(inputs, target, output)
+
+
+def _segmented(model, task, batch, mirrored) -> dict[str, np.ndarray]:
+    """Images whose true classes are not known, and the classes that the model gives their pixels."""
+    labels = batch["label"] if task.label else None
+    probabilities = restore_images(model, batch["image"], labels=labels, mirrored=mirrored)
+    *_, (name, classes) = task.rows(batch, probabilities, probabilities).items()
+    return {"image": batch["image"], name: classes}
+
+
+def _first(dataset: Dataset, name: str, count: int | None):
+    """The splits of that name that have images, each with the places of those among the first `count` of all."""
+    for split in dataset.splits.values() if name == "all" else [dataset.splits[name]]:
+        taken = len(split) if count is None else min(count, len(split))
+        if count is not None:
+            count -= taken
+        if taken:
+            yield split, slice(0, taken)

@@ -1,0 +1,105 @@
+"""What a saved file says of itself: the one schema of its metadata."""
+
+from pathlib import Path
+
+import keras
+
+import keras_ae
+from keras_ae.data import Dataset
+from keras_ae.errors import InputError
+from keras_ae.models import VAE
+from keras_ae.objectives import LIKELIHOODS
+from keras_ae.tasks import TASKS, Task
+
+MODELS = ("vae", "conv_ae")
+
+
+def metadata(
+    model: keras.Model,
+    dataset: Dataset,
+    *,
+    task: Task | None = None,
+    loss: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    **more,
+) -> dict:
+    """What a saved file says of itself, for `save_model`.
+
+    Args:
+        dataset: what the model was trained on, as `data.load` gives it.
+        task: of an autoencoder.
+        loss: the name of the loss of an autoencoder; `None` for the task's own.
+        image_size: what `data.load` was given; as the data set remembers it where `None`.
+        more: what else is known, such as `flags`, `test`, `epoch`, `validation`, `tuned`.
+
+    >>> import keras_ae
+    >>> shapes = keras_ae.data.load("shapes", limit=40, image_size=(8, 8))
+    >>> vae = keras_ae.conv_vae(shapes.image_shape, latent_dim=2, width=4)
+    >>> about = keras_ae.saving.metadata(vae, shapes, epoch=3)
+    >>> about["model"], about["dataset"], about["image_size"], about["likelihood"], about["epoch"]
+    ('vae', 'shapes', (8, 8), 'squared_error', 3)
+    """
+    is_vae = isinstance(model, VAE)
+    return {
+        "model": "vae" if is_vae else "conv_ae",
+        "dataset": dataset.source,
+        "class_names": dataset.class_names,
+        "image_shape": dataset.image_shape,
+        "image_size": image_size or dataset.image_size,
+        "task": task.name if task else None,
+        "corruption": task.corruption if task else None,
+        "mask_levels": dataset.train.mask_levels,
+        "loss": loss,
+        "likelihood": _likelihood(model) if is_vae else None,
+        "versions": {"keras_ae": keras_ae.__version__, "keras": keras.__version__},
+        **more,
+    }
+
+
+def check_metadata(metadata, path: Path) -> None:
+    """Returns if the metadata, as JSON gives it, obeys the schema."""
+    if not isinstance(metadata, dict):
+        raise InputError(f"the metadata of {path} is not a JSON object; save the model again with save_model")
+    for name, (words, obeys) in SCHEMA.items():
+        value = metadata.get(name)
+        if value is not None and not obeys(value):
+            raise InputError(f"the metadata of {path} has {name} {str(value)[:50]!r}; it must be {words}")
+
+
+def _likelihood(vae: VAE) -> str:
+    """Its name in the list, or the name of its class."""
+    kind = type(vae.likelihood)
+    return next((name for name, known in LIKELIHOODS.items() if known is kind), kind.__name__)
+
+
+def _is_list(kind: type, length: int | None = None):
+    return lambda value: (
+        isinstance(value, list)
+        and length in (None, len(value))
+        and all(isinstance(part, kind) and not isinstance(part, bool) for part in value)
+    )
+
+
+def _is(kind: type):
+    return lambda value: isinstance(value, kind) and not isinstance(value, bool)
+
+
+# What the file may say, in words and as a test; None, or nothing, where it does not say. Other keys are the user's own.
+SCHEMA = {
+    "model": (f"one of {', '.join(MODELS)}", lambda value: value in MODELS),
+    "dataset": ("a name", _is(str)),
+    "class_names": ("a list of names", _is_list(str)),
+    "image_shape": ("[height, width, channels]", _is_list(int, 3)),
+    "image_size": ("[height, width]", _is_list(int, 2)),
+    "task": (f"one of {', '.join(TASKS)}", lambda value: value in tuple(TASKS)),
+    "corruption": ("a text", _is(str)),
+    "mask_levels": ("a list of whole numbers", _is_list(int)),
+    "loss": ("a name", _is(str)),
+    "likelihood": ("a name", _is(str)),
+    "versions": ("names and values", _is(dict)),
+    "flags": ("names and values", _is(dict)),
+    "test": ("names and values", _is(dict)),
+    "validation": ("names and values", _is(dict)),
+    "tuned": ("names and values", _is(dict)),
+    "epoch": ("a whole number", _is(int)),
+}
