@@ -39,7 +39,7 @@ def one_of(name, known: Iterable[str], what: str) -> None:
     """Returns if `name` is one of `known`.
 
     Args:
-        what: the kind of thing that is named, for the message.
+        what: the kind of thing it is, for the message.
 
     Raises:
         InputError: it is not; the message lists what is known.

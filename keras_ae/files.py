@@ -16,7 +16,7 @@ CHECKSUM = "crc32"
 
 @contextlib.contextmanager
 def atomic(path: Path):
-    """Gives a temporary path beside `path`, with the same suffix, and moves it there when the block ends well."""
+    """Gives a temporary path next to `path`, with the same suffix, and moves it there when the block succeeds."""
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
@@ -31,7 +31,7 @@ def atomic(path: Path):
 
 @contextlib.contextmanager
 def dispensable(path: Path):
-    """Gives the path; if writing it fails, in whatever way, a warning says so and the training continues."""
+    """Gives the path. If writing it fails, in whatever way, a warning says so and the training continues."""
     try:
         yield path
     except Exception as error:
@@ -39,7 +39,7 @@ def dispensable(path: Path):
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Writes `content` with a checksum beside its keys."""
+    """Writes `content` with a checksum next to its keys."""
     content = json.loads(json.dumps(content))  # as it will be read
     with atomic(path) as temporary:
         temporary.write_text(json.dumps({**content, CHECKSUM: checksum(content)}, indent=1))

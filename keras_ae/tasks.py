@@ -89,7 +89,7 @@ class Task:
 
 
 class Denoise(Task):
-    """The image without its noise; with the word "none", of images that are noisy already."""
+    """The image without its noise. With the word "none", of images that are noisy already."""
 
     name = "denoise"
     default_corruption = "gaussian:25/255"
@@ -113,9 +113,9 @@ class Denoise(Task):
 
 
 class Complete(Task):
-    """The missing pixels from the known ones; measured over the missing ones (SSIM: over the whole image).
+    """The missing pixels from the known ones, measured over the missing ones (SSIM: over the whole image).
 
-    With the word "masks", what is not black in NAME_mask.png beside an image is missing.
+    With the word "masks", what is not black in NAME_mask.png next to an image is missing.
     """
 
     name = "complete"
@@ -160,7 +160,7 @@ class Segment(Task):
         if dataset.mask_classes < 2:
             raise InputError(
                 f"the data set {dataset.name} has {'no masks' if not dataset.mask_classes else 'masks of one class'} "
-                "to learn from; use shapes, or a folder where NAME_mask.png lies beside each image"
+                "to learn from; use shapes, or a folder where NAME_mask.png lies next to each image"
             )
 
     def _examples(self, batch, indices, seed, epoch):

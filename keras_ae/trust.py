@@ -15,7 +15,7 @@ from keras_ae.errors import InputError
 
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
-METADATA = "keras_ae.json"  # ours, beside Keras's own members
+METADATA = "keras_ae.json"  # ours, next to Keras's own members
 MEMBERS = {"metadata.json", CONFIG, WEIGHTS, METADATA}
 TEXT_LIMIT = 2**24  # bytes of a member that is JSON
 
@@ -130,7 +130,7 @@ def _check_weights(file: h5py.File, size: int) -> int:
             if not isinstance(one, h5py.Dataset) or one.external or one.is_virtual or one.compression is not None:
                 raise RefusedError(f"its weights {one.name} are not stored in it as they are")
             if one.dtype.kind not in "fiub" or one.nbytes > size:
-                raise RefusedError(f"its weights {one.name} are no numbers, or more than the file holds")
+                raise RefusedError(f"its weights {one.name} are not numbers, or more than the file holds")
             numbers += one.size
     if numbers > size:
         raise RefusedError(f"it declares {numbers:,} weights in {size:,} bytes")
@@ -181,7 +181,7 @@ def _count_weights(value) -> int:
     shape = (value.get("build_config") or {}).get("input_shape")
     if not isinstance(shape, list):
         raise RefusedError(f"its layer {value['class_name']} does not say for which shape it was built")
-    found = count(value["config"], shape)
-    if isinstance(found, bool) or not isinstance(found, int) or found < 0:
+    number = count(value["config"], shape)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise RefusedError(f"its layer {value['class_name']} has no possible size")
-    return total + found
+    return total + number

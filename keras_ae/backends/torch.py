@@ -54,19 +54,19 @@ def conv2d(x, kernel, bias, strides, padding):
             max((-(-side // stride) - 1) * stride + size - side, 0)
             for side, stride, size in zip(x.shape[1:3], strides, kernel.shape[:2], strict=True)
         ]
-    if any(each % 2 for each in total):  # more on one side than on the other
+    if any(pixels % 2 for pixels in total):  # more on one side than on the other
         return None
     kernel = kernel.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
-    outputs = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, strides, [each // 2 for each in total])
+    outputs = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, strides, [pixels // 2 for pixels in total])
     return outputs.permute(0, 2, 3, 1)
 
 
 def conv2d_transpose(x, kernel, bias, strides, padding):
     """The same."""
     overlap = [size - stride for size, stride in zip(kernel.shape[:2], strides, strict=True)]
-    if x.device.type != "cpu" or min(overlap) < 0 or (padding == "same" and any(each % 2 for each in overlap)):
+    if x.device.type != "cpu" or min(overlap) < 0 or (padding == "same" and any(pixels % 2 for pixels in overlap)):
         return None
-    cut = [each // 2 for each in overlap] if padding == "same" else [0, 0]
+    cut = [pixels // 2 for pixels in overlap] if padding == "same" else [0, 0]
     kernel = kernel.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
     return F.conv_transpose2d(x.permute(0, 3, 1, 2), kernel, bias, strides, cut).permute(0, 2, 3, 1)
 

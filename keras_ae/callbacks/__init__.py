@@ -1,4 +1,4 @@
-"""What happens beside the steps of `fit`: pictures, checkpoints, progress, early ends."""
+"""What happens between the steps of `fit`: pictures, checkpoints, progress, early ends."""
 
 from keras_ae.callbacks.checkpoint import Checkpoint, SaveBest, State, restore
 from keras_ae.callbacks.pictures import ImageGrids, LossCurves

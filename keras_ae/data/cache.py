@@ -1,7 +1,7 @@
 """Decoded images on disk: built once, memory-mapped ever after.
 
 A cache entry is a folder of raw arrays and a `meta.json` that says what they are, what they were
-made from and what their bytes sum to. It is written beside its final place and renamed, so that an
+made from and what their bytes sum to. It is written next to its final place and renamed, so that an
 entry either is whole or is not there.
 """
 
@@ -88,7 +88,7 @@ def open_or_build(source: Source, cache_dir: Path | str | None = None) -> tuple[
     try:
         return _open(folder, key)
     except BROKEN:
-        pass  # not there, or damaged in any way: made anew
+        pass  # not there, or damaged in any way: made again
     try:
         _build(source, key, folder)
     except OSError as error:

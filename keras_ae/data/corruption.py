@@ -103,10 +103,10 @@ class Corruption:
         return KINDS[self.kind].hides
 
     def __call__(self, image: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The corrupted image and the mask (height, width, 1) of its known pixels; the missing ones are 0."""
+        """The corrupted image and the mask (height, width, 1) of its known pixels. The missing ones are 0."""
         strength = self.low if self.low == self.high else random.uniform(self.low, self.high)
-        found = KINDS[self.kind].function(image, strength, random)
-        return (image * found, found) if self.hides else (found, np.ones((*image.shape[:2], 1), "float32"))
+        result = KINDS[self.kind].function(image, strength, random)
+        return (image * result, result) if self.hides else (result, np.ones((*image.shape[:2], 1), "float32"))
 
     def check(self, image_shape: tuple[int, int, int]) -> None:
         """Raises an `InputError` where a block leaves nothing of such images."""
@@ -176,8 +176,8 @@ def corrupt(
     corrupted, known = [], []
     for image, index in zip(images, indices, strict=True):
         random = np.random.default_rng([seed, epoch, int(index)])
-        one = corruptions[random.integers(len(corruptions))] if len(corruptions) > 1 else corruptions[0]
-        noisy, mask = one(image, random)
+        chosen = random.integers(len(corruptions)) if len(corruptions) > 1 else 0
+        noisy, mask = corruptions[chosen](image, random)
         corrupted.append(noisy)
         known.append(mask)
     return np.stack(corrupted), np.stack(known)

@@ -90,7 +90,7 @@ def _smoothed(image, unknown, iterations: int):
 
 
 def _laplacian(x):
-    """Of each pixel and its four neighbours; beyond the border the image goes on as it is there."""
+    """Of each pixel and its four neighbours. Beyond the border the image repeats its last pixels."""
     padded = ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="symmetric")
     rows, columns = padded[:, :, 1:-1], padded[:, 1:-1]
     return rows[:, 2:] + rows[:, :-2] + columns[:, :, 2:] + columns[:, :, :-2] - 4 * x

@@ -133,7 +133,7 @@ class _Plan:
 
     @property
     def top(self) -> int:
-        """The highest level at which the decoder has features; above it is the image alone."""
+        """The highest level at which the decoder has features. Above it is the image alone."""
         return 0 if self.skip_connections else 1
 
     def convolution(self, filters: int, **kwargs):

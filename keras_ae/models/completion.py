@@ -82,7 +82,7 @@ def _check(vae, count, method, steps, variance) -> None:
 
 
 class _Chains:
-    """Independent chains side by side; each has an image, whose known pixels stay, and latents."""
+    """Independent chains side by side. Each has an image, whose known pixels stay, and latents."""
 
     def __init__(self, vae, images, known, label, variance, random):
         self.vae, self.known, self.label, self.random = vae, known, label, random
@@ -131,7 +131,7 @@ class _Chains:
         self.images = np.where(self.known, self.images, self.mean + np.sqrt(self.variance) * pixel_noise)
 
     def _accepted(self, z, mean, correction=0.0):
-        """Which chains (chains,) move to z; `correction` is log q(current) - log q(proposed)."""
+        """Which chains (chains,) move to z. `correction` is log q(current) - log q(proposed)."""
         gain = self._log_joint(z, mean) - self._log_joint(self.z, self.mean) + correction
         return np.log(self.random.random(len(z))) < gain
 

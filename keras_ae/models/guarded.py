@@ -71,8 +71,8 @@ class GuardedModel(keras.Model):
     def get_compile_config(self):
         # What "auto" means depends on the backend that loads the file.
         config = super().get_compile_config()
-        kept = {name: config[name] for name in ("optimizer", "steps_per_execution") if name in config}
-        return {**kept, "jit_compile": "auto"} if kept else {}
+        portable = {name: config[name] for name in ("optimizer", "steps_per_execution") if name in config}
+        return {**portable, "jit_compile": "auto"} if portable else {}
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))

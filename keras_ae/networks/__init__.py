@@ -1,4 +1,4 @@
-"""Standard encoders and decoders, one file a family; any two Keras models of the same shapes serve as well."""
+"""Standard encoders and decoders, one file a family. Any two Keras models of the same shapes serve as well."""
 
 from keras_ae.networks.conv import CONDITIONINGS, build_decoder, build_encoder
 

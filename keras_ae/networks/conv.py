@@ -109,7 +109,7 @@ def upsampled(x, filters: int, size: tuple[int, int], **kwargs):
 
 
 def residual_blocks(x, count: int, activation: str, level: int):
-    """x + convolution(activation(convolution(x))), `count` times; nothing is added before training."""
+    """x + convolution(activation(convolution(x))), `count` times. Nothing is added before training."""
     for number in range(count):
         name = f"{BLOCK}{level}_{number}"
         residual = Conv2D(x.shape[-1], 3, padding="same", activation=activation, name=f"{name}_in")(x)

@@ -59,7 +59,7 @@ class SquaredError(Likelihood):
 class Bernoulli(Likelihood):
     """Cross-entropy of independent pixels; the decoder gives logits.
 
-    A probability for pixels of 0 or 1. On grey pixels it is no density: its ELBO compares with nothing else.
+    A probability for pixels of 0 or 1. On grey pixels it is not a density. Do not compare its ELBO with others.
     """
 
     output_bias = 0.0
@@ -104,8 +104,8 @@ class LearnedGaussian(SharedGaussian):
 class OptimalGaussian(SharedGaussian):
     """The shared variance is the best one for the batch: its mean squared error (Rybkin et al. 2021, equation 6).
 
-    While training, the running average is kept in the model; evaluation uses that, so that an
-    image's ELBO does not depend on its neighbours.
+    The model keeps a running average while training. Evaluation uses that, so that an image's ELBO
+    does not depend on its neighbours.
     """
 
     momentum = 0.99

@@ -41,7 +41,7 @@ def restored(
     >>> {name: images.shape for name, images in named.items()}
     {'original': (3, 8, 8, 3), 'noisy': (3, 8, 8, 3), 'denoised': (3, 8, 8, 3)}
     """
-    if task.name != "segment" and task.corruption != "none":  # these restore images whose truth is not known, too
+    if not task.classifies and task.corruption != "none":  # these restore images whose truth is not known, too
         task.check(dataset)
     parts = [_restored(model, task, part, places, mirrored) for part, places in _first(dataset, split, count)]
     if not parts:
@@ -77,7 +77,7 @@ def task_pictures(task: Task, split: Split) -> Pictures:
 
 
 def _restored(model, task, split, places, mirrored) -> dict[str, np.ndarray]:
-    if task.name == "segment" and not split.mask_levels:
+    if task.classifies and not split.mask_levels:
         return _segmented(model, task, split.batch(places), mirrored)
     inputs, target, *_ = task.take(split, places)
     known, labels = inputs.get("mask"), inputs.get("label")

@@ -17,6 +17,7 @@ MODELS = ("vae", "conv_ae")
 def metadata(
     model: keras.Model,
     dataset: Dataset,
+    /,
     *,
     task: Task | None = None,
     loss: str | None = None,
