@@ -42,4 +42,4 @@ def dataset(tmp_path):
     labels = shapes.train.arrays["labels"]
     indices = np.concatenate([np.flatnonzero(labels == label)[:30] for label in range(3)])
     parts = [data.Split(shapes.train.arrays, part) for part in (indices[:64], indices[64:80], indices[80:])]
-    return data.Dataset("shapes", shapes.class_names[:3], *parts)
+    return data.Dataset("shapes", shapes.class_names[:3], *parts, source="shapes")

@@ -59,7 +59,13 @@ def build_autoencoder(
     precision: str = "float32",
     seed: int = 0,
 ):
-    """A compiled `conv_autoencoder` that reconstructs the images of the data set. Otherwise as `build_vae`."""
+    """A compiled `conv_autoencoder` that reconstructs the images of the data set. Otherwise as `build_vae`.
+
+    >>> from keras_ae import data, tuning
+    >>> shapes = data.load("shapes", image_size=(8, 8), limit=40)
+    >>> tuning.build_autoencoder(shapes, epochs=2, code_size=4, code_channels=3, width=4).output_shape
+    (None, 8, 8, 3)
+    """
     prepare(precision, seed)
     model = conv_autoencoder(
         dataset.image_shape,

@@ -132,13 +132,31 @@ def oracle(method, space, objective, trials, epochs, seed):
 
 
 def tuned(trial) -> dict:
-    """What the trial tried, by name."""
+    """What the trial tried, by name.
+
+    >>> from keras_tuner.engine.trial import Trial
+    >>> from keras_tuner import HyperParameters
+    >>> values = HyperParameters()
+    >>> values.Fixed("latent_dim", 8)
+    8
+    >>> tuned(Trial(values))
+    {'latent_dim': 8}
+    """
     return {name: value for name, value in trial.hyperparameters.values.items() if not name.startswith("tuner/")}
 
 
 def results(trial) -> dict[str, float]:
-    """What a completed trial measured in its best epoch."""
-    return {name: history.get_best_value() for name, history in trial.metrics.metrics.items()}
+    """What a completed trial measured in its best epoch.
+
+    >>> from keras_tuner.engine.trial import Trial
+    >>> from keras_tuner import HyperParameters
+    >>> trial = Trial(HyperParameters())
+    >>> trial.metrics.register("val_elbo", "max")
+    >>> _ = trial.metrics.update("val_elbo", -20.5, step=0)
+    >>> results(trial)
+    {'val_elbo': -20.5}
+    """
+    return {name: float(history.get_best_value()) for name, history in trial.metrics.metrics.items()}
 
 
 def _possibilities(choices) -> float:

@@ -25,6 +25,13 @@ class HyperModel(keras_tuner.HyperModel):
     Args:
         build: keyword arguments -> a compiled model.
         space: name -> a list of choices, or (low, high), from which values are drawn log-uniformly.
+
+    >>> from functools import partial
+    >>> import keras_tuner, keras_ae
+    >>> from keras_ae import tuning
+    >>> model = tuning.HyperModel(partial(keras_ae.conv_vae, (8, 8, 3), width=4), {"latent_dim": [2, 4]})
+    >>> model.build(keras_tuner.HyperParameters()).latent_dim
+    2
     """
 
     def __init__(self, build: Callable[..., keras.Model], space: dict[str, list | tuple]):
@@ -59,7 +66,19 @@ class Search(keras_tuner.Tuner):
         fit: more arguments of `keras_ae.train`.
 
     Raises:
-        InputError: "grid" is to search a range, or "hyperband" too few choices; what the folder keeps is damaged.
+        InputError: "grid" is to search a range, or "hyperband" too few choices. What the folder keeps is damaged.
+
+    >>> import tempfile
+    >>> from functools import partial
+    >>> from keras_ae import data, tuning
+    >>> shapes = data.load("shapes", image_size=(8, 8), limit=40)
+    >>> build = partial(tuning.build_vae, shapes, width=4)
+    >>> search = tuning.Search(build, {"latent_dim": [2, 3]}, shapes, tempfile.mkdtemp(), epochs=1)
+    >>> search.search()
+    trial 1/2 | latent_dim 2 | val_elbo ... s | ETA ... min
+    trial 2/2 | latent_dim 3 | val_elbo ... s | ETA 0 min
+    >>> tuning.tuned(search.best()).keys()
+    dict_keys(['latent_dim'])
     """
 
     def __init__(

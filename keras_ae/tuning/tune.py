@@ -43,6 +43,19 @@ def tune(
 
     Raises:
         InputError: no trial was completed. Or as `Search`.
+
+    >>> import tempfile
+    >>> from functools import partial
+    >>> from keras_ae import data, tuning
+    >>> shapes = data.load("shapes", image_size=(8, 8), limit=40)
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> build = partial(tuning.build_vae, width=4)
+    >>> history = tuning.tune(build, {"latent_dim": [2]}, shapes, folder, output=folder / "best.keras", epochs=1)
+    grid search in ...
+    best: latent dim 2
+    ...
+    >>> "elbo" in history.test and (folder / "best.md").exists()
+    True
     """
     folder, output = Path(folder), Path(output)
     folder.mkdir(parents=True, exist_ok=True)
