@@ -10,7 +10,6 @@ import sys
 import tempfile
 from contextlib import redirect_stdout
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 from _networks import jax_network, keras_networks, stock, torch_networks
@@ -29,12 +28,9 @@ def keras_ae_fit(network, images, steps, epochs, tick, learning_rate):
 
 def keras_ae_default(network, images, steps, epochs, tick, learning_rate):
     """`conv_vae` with the optimizer and schedule of train/vae.py --flip, of which `epochs` is the whole."""
-    import _training
+    from keras_ae import conv_vae, optimizers
 
-    from keras_ae import conv_vae
-
-    flags = SimpleNamespace(epochs=epochs, learning_rate=learning_rate, clip_norm=0.0)
-    optimizer = _training.optimizer(flags, steps)
+    optimizer = optimizers.recipe(steps, epochs, learning_rate)
     vae = conv_vae((network.side, network.side, 3), network.latent_dim, width=network.filters[-1] // 4)
     fit_vae(vae, optimizer, network, images, steps, epochs, tick, flip=True)
 
@@ -52,6 +48,7 @@ def fit_vae(vae, optimizer, network, images, steps, epochs, tick, flip=False):
         vae.fit(
             data.training_batches(split, network.batch_size, flip=flip),
             steps_per_epoch=steps,
+            shuffle=False,
             epochs=epochs,
             verbose=0,
             callbacks=[_ticks(tick, score), callbacks.Progress(), stop],

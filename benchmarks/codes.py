@@ -133,9 +133,11 @@ def measured(model, splits: dict) -> tuple[int, dict]:
 
     task = get_task("reconstruct")
     model.compile(**task.measures(model))
-    return model.count_params(), {
-        name: _flags.measure(model, data.evaluation_batches(split, task=task))["mse"] for name, split in splits.items()
-    }
+    errors = {}
+    for name, split in splits.items():
+        results = model.evaluate(data.evaluation_batches(split, task=task), return_dict=True, verbose=0)
+        errors[name] = float(results["mse"])
+    return model.count_params(), errors
 
 
 if __name__ == "__main__":

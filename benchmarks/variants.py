@@ -14,7 +14,6 @@ from contextlib import redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 
 import _contenders
 from _networks import default_network, keras_networks
@@ -118,14 +117,13 @@ VARIANTS = {
 
 def optimizer(kind: str, peak: float, steps: int):
     """The scripts' own for "cosine"; the others have no warm-up."""
-    import _training
     from keras.optimizers import schedules
 
-    from keras_ae import Muon
+    from keras_ae import Muon, optimizers
 
     total = PARTS * steps
     if kind == "cosine":
-        return _training.optimizer(SimpleNamespace(epochs=PARTS, learning_rate=peak, clip_norm=0.0), steps)
+        return optimizers.recipe(steps, PARTS, peak)
     rates = {
         "cosine alone": schedules.CosineDecay(peak, total),
         "linear": schedules.PolynomialDecay(peak, total, 0.0),

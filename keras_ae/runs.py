@@ -15,13 +15,27 @@ from keras_ae.saving import load_model
 
 CONFIG = "config.json"
 MODEL = "model.keras"
+PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume", "start_from")  # what may move without a change
+
+
+def plain(flags: dict, without=()) -> dict:
+    """The flags as they come back from a file. Paths are absolute, so that a run resumes from any folder.
+
+    >>> plain({"image_size": (8, 8), "epochs": 3}, without=["epochs"])
+    {'image_size': [8, 8]}
+    """
+    flags = {name: value for name, value in flags.items() if name not in without}
+    for name, value in flags.items():
+        if value and (name in PLACES or (name == "dataset" and Path(value).is_dir())):
+            flags[name] = str(Path(value).absolute())
+    return json.loads(json.dumps(flags))
 
 
 def begin(folder: Path | str, flags: dict) -> Path:
     """Makes the folder of a new run, with the flags that began it in `config.json`.
 
     Args:
-        flags: anything that JSON can hold.
+        flags: by name, anything that JSON can hold, and paths.
 
     Returns:
         The folder. It has its `config.json` from the start, or does not exist.
@@ -42,7 +56,7 @@ def begin(folder: Path | str, flags: dict) -> Path:
     building = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         building.mkdir(parents=True)
-        write_json(building / CONFIG, {"flags": flags})
+        write_json(building / CONFIG, {"flags": plain(flags)})
         building.rename(folder)
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
@@ -99,7 +113,7 @@ def open_search(folder: Path | str, flags: dict, *, wait: bool = False) -> Path:
     if not folder.exists():
         return begin(folder, flags)
     before = read_flags(folder)
-    for name, value in json.loads(json.dumps(flags)).items():
+    for name, value in plain(flags).items():
         if before.get(name) != value:
             raise InputError(
                 f"{folder} was begun with --{name.replace('_', '-')} {before.get(name)}, now it is {value}; "
@@ -108,12 +122,17 @@ def open_search(folder: Path | str, flags: dict, *, wait: bool = False) -> Path:
     return folder
 
 
-def check_output(path: Path) -> None:
-    """Raises an `InputError` where a model cannot be saved later. It is better known before the training."""
+def check_output(path: Path, *, card: bool = False) -> None:
+    """Returns if a model, and a card in Markdown of its name, can be saved. It is better known before the training.
+
+    Raises:
+        InputError: the path does not end in .keras, exists already or cannot be written.
+    """
     if path.suffix != ".keras":
         raise InputError(f"--output {path} must end in .keras")
-    if path.exists():
-        raise InputError(f"{path} exists already; choose another place with --output")
+    for file in (path, path.with_suffix(".md")) if card else (path,):
+        if file.exists():
+            raise InputError(f"{file} exists already; choose another place with --output")
     parent = next(parent for parent in path.absolute().parents if parent.exists())
     if not os.access(parent, os.W_OK):
         raise InputError(f"cannot write {path}; choose another place with --output")

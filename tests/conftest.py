@@ -1,23 +1,25 @@
 """The environment of a test process: quiet, and with a cache of its own."""
 
 import os
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# Tests compile the same small programs again and again.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "keras_ae-tests-jax"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# Not the user's cache; shared by the scripts that the tests start.
-os.environ["KERAS_HOME"] = str(Path(tempfile.gettempdir()) / f"keras_ae-tests-{os.getpid()}")
-
-import shutil
-
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
+
+import _environment
+
+TEMPORARY = Path(tempfile.gettempdir())
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Tests compile the same small programs again and again.
+_environment.set_variables(compiled=TEMPORARY / "keras_ae-tests-jax", seconds=0.1)
+# Not the user's cache; shared by the scripts that the tests start.
+os.environ["KERAS_HOME"] = str(TEMPORARY / f"keras_ae-tests-{os.getpid()}")
 
 
 @pytest.fixture(scope="session", autouse=True)

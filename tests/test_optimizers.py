@@ -1,7 +1,8 @@
 import keras
 import numpy as np
+import pytest
 
-from keras_ae import Muon
+from keras_ae import Muon, optimizers
 
 
 def orthogonalised(matrix: np.ndarray) -> np.ndarray:
@@ -32,3 +33,15 @@ def test_it_survives_a_config():
     optimizer = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Muon(0.02, ns_steps=4)))
     assert isinstance(optimizer, Muon)
     assert optimizer.ns_steps == 4
+
+
+def test_the_recipe_warms_up_and_decays_to_0():
+    optimizer = optimizers.recipe(steps=500, epochs=10, learning_rate=0.01, clip_norm=2.0)
+    rates = {}
+    for step in (0, 150, 300, 2650, 5000):
+        optimizer.iterations.assign(step)
+        rates[step] = float(optimizer.learning_rate)
+    expected = {0: 0.001, 150: 0.0055, 300: 0.01, 2650: 0.005, 5000: 0.0}
+    assert rates == pytest.approx(expected, abs=1e-8)
+    assert optimizer.global_clipnorm == 2.0
+    assert optimizers.recipe(steps=5, epochs=2, clip_norm=0.0).global_clipnorm is None

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import keras_ae
-from keras_ae import callbacks
+from keras_ae import callbacks, files
 from keras_ae.data.shapes import CLASS_NAMES
 from tests.helpers import ONCE, folder_with_masks, once, small_vae
 
@@ -55,7 +55,7 @@ def smoke(script, run_dir, *arguments):
     return script("vae", "--backend", BACKEND, "--smoke", "--run-dir", run_dir, *arguments)
 
 
-@pytest.mark.parametrize("name", ["vae", "conv_ae", "sample", "evaluate"])
+@pytest.mark.parametrize("name", ["vae", "conv_ae", "tune", "sample", "evaluate"])
 def test_help_imports_no_framework_and_names_all_there_is(name):
     code = f"import sys; sys.argv = ['{name}.py', '--help']; sys.path.insert(0, r'{TRAIN}'); import {name}\n"
     code += f"try: {name}.main()\nexcept SystemExit: pass\nassert not {{'keras', 'numpy'}} & sys.modules.keys()"
@@ -211,7 +211,7 @@ def _loss(printed: str) -> float:
 
 MISTAKES = [
     (["vae", "--backend", "theano"], "invalid choice: 'theano'"),
-    (["vae", "--image-size", "0"], "'0' is no image size"),
+    (["vae", "--image-size", "0"], "'0' is not an image size"),
     (["vae", "--epochs", "0"], "0 is below 1"),
     (["vae", "--learning-rate", "-1"], "-1 is not a number from 0 up"),
     (["vae", "--likelihood", "poisson", "--limit", "20"], "known are squared_error, bernoulli"),
@@ -222,7 +222,7 @@ MISTAKES = [
     (["evaluate", "text.keras"], "no .keras file, or a truncated one"),
     (["vae", "--dataset", "text.keras"], "is a file; give the folder"),
     (["vae", "--output", "text.keras"], "text.keras exists already"),
-    (["vae", "--checkpoint-every", "5x"], "'5x' is no time"),
+    (["vae", "--checkpoint-every", "5x"], "'5x' is not a time"),
     (["vae", "--output", "model.h5"], "must end in .keras"),
     (["vae", "--seed", "-1"], "-1 is not a seed"),
     (["vae", "--limit", "1"], "needs at least 3"),
@@ -272,7 +272,7 @@ def test_a_signal_ends_a_training_after_the_step(number, code):
     assert signal.getsignal(number) is before
 
 
-def test_ctrl_c_saves_and_resume_goes_on(script, tmp_path):
+def test_ctrl_c_saves_and_resume_continues(script, tmp_path):
     run = tmp_path / "run"
     flags = ["--backend", BACKEND, "--limit", "80", "--batch-size", "8", "--epochs", "500", "--run-dir", str(run)]
     flags += ["--width", "4", "--grid-every", "500"]
@@ -291,13 +291,12 @@ def test_ctrl_c_saves_and_resume_goes_on(script, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert f"go on with: python train/vae.py --resume {run}" in err
+    assert f"resume with: python train/vae.py --resume {run}" in err
     assert "Traceback" not in err
     finished = len((run / "history.csv").read_text().splitlines()) - 1
     assert finished >= 1
-    runs = importlib.import_module("_runs")
     flags = json.loads((run / "config.json").read_text())["flags"]
-    runs.write_config(run, {**flags, "epochs": finished + 1})
+    files.write_json(run / "config.json", {"flags": {**flags, "epochs": finished + 1}})
     code, _, err = script("vae", "--resume", run)
     assert code == 0, err
     assert len((run / "history.csv").read_text().splitlines()) == finished + 2

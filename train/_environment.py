@@ -1,5 +1,6 @@
 """All that must happen before Keras is imported: variables, the allocator, imports that are left out."""
 
+import argparse
 import importlib
 import importlib.util
 import os
@@ -8,49 +9,52 @@ import sys
 import warnings
 from pathlib import Path
 
-from _flags import BACKENDS, Parser
+BACKENDS = ("tensorflow", "jax", "torch")
 
-# Never unmapped, never given back, huge pages
+# Memory is never unmapped and never given back, and comes in huge pages
 ALLOCATOR = f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={2**40}:glibc.malloc.hugetlb=1"
 
 
-def set_environment(parser: Parser, backend: str) -> None:
-    """Everything that TensorFlow, JAX and PyTorch read when they are imported."""
+def set_environment(parser: argparse.ArgumentParser, backend: str) -> None:
+    """Sets all that the backend reads when it is imported, and imports Keras."""
     if backend not in BACKENDS:
         parser.error(f"unknown backend '{backend}'; known are {', '.join(BACKENDS)}")
     if importlib.util.find_spec(backend) is None:
         installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
         parser.error(f"the backend {backend} is not installed; installed are {', '.join(installed) or 'none'}")
     os.environ["KERAS_BACKEND"] = backend
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    set_variables(compiled=home / "keras_ae" / "jax")
+    _import_keras(backend)
+    warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+    warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.filterwarnings("ignore", message="Explicitly requested dtype int64")  # Keras's mean IoU, on JAX
+
+
+def set_variables(compiled: Path, seconds: float = 0.3) -> None:
+    """Sets those that are not set. JAX keeps programs that took so many seconds to compile in the folder `compiled`."""
     settings = {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "1",  # off by default on some processors, where it doubles the speed
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": str(seconds),
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    if backend == "jax":  # compiled programs are kept, for the next run
-        home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-        settings["JAX_COMPILATION_CACHE_DIR"] = str(home / "keras_ae" / "jax")
-        settings["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
-        settings["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     for name, value in settings.items():
         os.environ.setdefault(name, value)
-    _import_keras(backend)
-    warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
-    warnings.simplefilter("ignore", DeprecationWarning)
-    warnings.filterwarnings("ignore", message="`shuffle=True` was passed")  # fit says so of every shuffled stream
-    warnings.filterwarnings("ignore", message="Explicitly requested dtype int64")  # Keras's mean IoU, on JAX
 
 
 def restart_with_allocator() -> None:
-    """Starts the script anew with an allocator that keeps what it has, in huge pages: by default glibc gives large
+    """Starts the script again with an allocator that keeps what it has, in huge pages. By default glibc gives large
     arrays back to the system after each step and gets them again page by page (docs/performance.md).
 
     Does nothing where the process is not the script's own, on other systems, and where GLIBC_TUNABLES is set.
     """
-    script = Path(getattr(sys.modules["__main__"], "__file__", None) or ".")
-    train = Path(__file__).resolve().parent
-    if script.resolve().parent not in (train, train.parent / "benchmarks"):
+    script = Path(getattr(sys.modules["__main__"], "__file__", None) or ".").resolve()
+    root = Path(__file__).resolve().parent.parent
+    if not any(script.is_relative_to(root / folder) for folder in ("train", "benchmarks")):
         return
     if platform.libc_ver()[0] != "glibc" or "GLIBC_TUNABLES" in os.environ:
         return

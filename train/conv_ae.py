@@ -4,60 +4,43 @@ python train/conv_ae.py --backend torch --task denoise --skip-connections
 """
 
 import _flags
-import _training
+import _run
+
+TASKS = ("reconstruct", "denoise", "complete", "segment")
+EXAMPLES = (
+    "python train/conv_ae.py --dataset cifar10 --task denoise --corruption gaussian:25/255 --skip-connections",
+    "python train/conv_ae.py --dataset photos --image-size 64 --code-size 4 --code-channels 32",
+)
 
 
 def parser() -> _flags.Parser:
-    def code(add):
-        add(
-            "--task",
-            choices=("reconstruct", "denoise", "complete", "segment"),
-            default="reconstruct",
-            help="what the images are turned into",
-        )
-        add("--code-size", type=_flags.positive, default=2, help="height and width of the code")
-        add("--code-channels", type=_flags.positive, default=128, help="features of the code at each of its places")
-        add("--skip-connections", action="store_true", help="ways around the code at every level (U-Net)")
-        add("--blocks", type=int, default=0, help="residual blocks of two convolutions at each level")
-        _flags.add_conditioning(add, "none")
-
-    parser = _training.parser(__doc__.splitlines()[0], "conv_ae", code)
-    add = parser.add_argument_group("objective").add_argument
-    add("--loss", metavar="NAME", help="mse, mae, ssim or psnr (default: mse; segment: cross-entropy)")
+    parser = _flags.Parser(description=__doc__.splitlines()[0], examples=EXAMPLES)
+    _flags.add_backend(parser)
+    add = parser.add_argument_group("task").add_argument
+    add("--task", choices=TASKS, default="reconstruct", help="what the images are turned into")
     _flags.add_corruption(add, "of the images that come in")
+    add("--loss", help="mse, mae, ssim or psnr (default: mse; segment: cross-entropy)")
+    _flags.add_data(parser, "shapes", training=True)
+    add = parser.add_argument_group("model").add_argument
+    add("--code-size", type=_flags.positive, default=2, help="height and width of the code")
+    add("--code-channels", type=_flags.positive, default=128, help="features at each place of the code")
+    add("--skip-connections", action="store_true", help="ways around the code at every level (U-Net)")
+    add("--width", type=_flags.positive, default=32, help="a quarter of the features of the networks' last level")
+    add("--blocks", type=int, default=0, help="residual blocks of two convolutions at each level")
+    _flags.add_conditioning(add, "none")
+    _flags.add_training(parser, "conv_ae")
     return parser
 
 
 def main() -> None:
-    args = _training.arguments(parser())
-    from keras_ae import callbacks, data, get_task
+    args = _flags.training_arguments(parser())
+    from keras_ae import callbacks, conv_autoencoder, data, get_task, optimizers, training
 
     task = get_task(args.task, args.corruption, label=args.conditioning != "none")
-    dataset = _training.load(args)
+    dataset = _flags.load(args)
     task.check(dataset)
-    model = build(args, dataset)
-    model.compile(
-        _training.optimizer(args, data.steps_per_epoch(dataset.train, args.batch_size)),
-        **task.measures(model, args.loss),
-    )
-    code = f"{args.code_size}x{args.code_size}x{args.code_channels}"
-    _training.run(
-        args,
-        model,
-        dataset,
-        name="conv_ae",
-        describe=f"convolutional autoencoder of code {code} to {args.task}",
-        pictures=callbacks.task_pictures(task, dataset.validation),
-        about={"task": args.task, "corruption": task.corruption, "mask_levels": dataset.train.mask_levels},
-        task=task,
-    )
-
-
-def build(args, dataset):
-    from keras_ae import conv_autoencoder
-
-    _training.prepare(args)
-    return conv_autoencoder(
+    args.precision = training.prepare(args.precision, args.seed)
+    model = conv_autoencoder(
         dataset.image_shape,
         args.code_size,
         args.code_channels,
@@ -69,6 +52,13 @@ def build(args, dataset):
         width=args.width,
         blocks=args.blocks,
     )
+    steps = data.steps_per_epoch(dataset.train, args.batch_size)
+    optimizer = optimizers.recipe(steps, args.epochs, args.learning_rate, args.clip_norm)
+    model.compile(optimizer, **task.measures(model, args.loss))
+    code = f"{args.code_size}x{args.code_size}x{args.code_channels}"
+    described = f"convolutional autoencoder of code {code} to {args.task}"
+    pictures = callbacks.task_pictures(task, dataset.validation)
+    _run.train(args, model, dataset, described, pictures, task=task, loss=args.loss)
 
 
 if __name__ == "__main__":

@@ -3,39 +3,32 @@
 python train/tune.py --backend jax --dataset cifar10
 """
 
-import argparse
-import sys
+import math
+from functools import partial
 from pathlib import Path
 
 import _environment
 import _flags
-import _runs
-import _training
-import _trials
-import _workers
+import _run
 
-# What is tuned: the flag, the script's flag of one value, and its type
-TUNED = {
-    "latent_dims": ("latent_dim", int),
-    "code_sizes": ("code_size", int),
-    "widths": ("width", int),
-    "learning_rates": ("learning_rate", float),
-    "betas": ("beta", float),
-}
-DEFAULT = {"vae": ("latent_dims", "8,16,32,40,64,128"), "conv_ae": ("code_sizes", "1,2,3,4")}
-OTHER = {"vae": {"code_sizes"}, "conv_ae": {"latent_dims", "betas"}}  # what the model does not have
-ANEW = ("data_dir", "cache_dir", "workers", "time_limit", "output", "run_dir")  # may change when a search goes on
+TUNED = {"latent_dim": int, "code_size": int, "width": int, "learning_rate": float, "beta": float}
+ONLY_OF = {"latent_dim": "vae", "beta": "vae", "code_size": "conv_ae"}
+DEFAULTS = {"vae": ("latent_dims", "8,16,32,40,64,128"), "conv_ae": ("code_sizes", "1,2,3,4")}
+MAY_CHANGE = ("data_dir", "cache_dir", "workers", "time_limit", "output", "run_dir")  # when a search is resumed
+EXAMPLES = (
+    "python train/tune.py --dataset cifar10 --latent-dims 16,32,64 --max-epochs 5",
+    "python train/tune.py --model conv_ae --code-sizes 2,4 --widths 16,32 --workers 2",
+)
 
 
 def parser() -> _flags.Parser:
-    parser = _flags.Parser(description=__doc__.splitlines()[0])
+    parser = _flags.Parser(description=__doc__.splitlines()[0], examples=EXAMPLES)
     _flags.add_backend(parser)
-    _flags.add_data(parser, "shapes")
     add = parser.add_argument_group("what is tuned: choices, as 8,16,32, or a range, as 8:256").add_argument
-    add("--model", choices=DEFAULT, default="vae", help="a VAE, or a convolutional autoencoder to reconstruct")
-    for flag, (name, _) in TUNED.items():
-        only = {"latent_dims": "of a VAE", "betas": "of a VAE", "code_sizes": "of a conv_ae"}.get(flag, "of both")
-        add(f"--{flag.replace('_', '-')}", metavar="LIST", help=f"{name.replace('_', ' ')}, {only}")
+    add("--model", choices=DEFAULTS, default="vae", help="a VAE, or a convolutional autoencoder to reconstruct")
+    for name in TUNED:
+        words = f"{name.replace('_', ' ')}s, of a {ONLY_OF[name]}" if name in ONLY_OF else f"{name.replace('_', ' ')}s"
+        add(f"--{name.replace('_', '-')}s", metavar="LIST", help=words)
     add = parser.add_argument_group("search").add_argument
     add("--search", default="grid", help="grid (all combinations), random, bayesian or hyperband")
     add("--trials", type=_flags.positive, default=20, help="of random and bayesian, at most")
@@ -43,17 +36,13 @@ def parser() -> _flags.Parser:
     add("--patience", type=_flags.positive, help="epochs without a lower validation loss that end a trial")
     add("--time-limit", type=_flags.seconds, metavar="TIME", help="30m or 2h, after which no trial is begun")
     add("--workers", type=_flags.positive, default=1, help="processes that run trials, each on its share of the cores")
-    add = parser.add_argument_group("model and training").add_argument
+    _flags.add_data(parser, "shapes", training=True)
+    add = parser.add_argument_group("model and training, where they are not tuned").add_argument
     add("--likelihood", default="squared_error", help="of a VAE, for all trials: squared_error or gaussian")
     _flags.add_conditioning(add, "none")
     add("--code-channels", type=_flags.positive, default=128, help="features at each place of a conv_ae's code")
-    add("--width", type=_flags.positive, default=32, help="size of the networks, where it is not tuned")
-    add("--learning-rate", type=_flags.not_negative, default=3e-3, help="peak, where it is not tuned")
-    add("--image-size", type=_flags.image_size, metavar="SIZE", help="scale and centre-crop to 64, or 45x61 (H x W)")
-    add("--batch-size", type=_flags.positive, default=64, help="images a step")
-    add("--flip", action="store_true", help="mirror half of the training images left to right, others each epoch")
-    add("--precision", choices=_flags.PRECISIONS, default="float32", help="of the computation")
-    add("--seed", type=_flags.seed, default=0, help="of the search, weights, shuffling and noise")
+    add("--width", type=_flags.positive, default=32, help="a quarter of the features of the networks' last level")
+    _flags.add_computation(add)
     add = parser.add_argument_group("files").add_argument
     add("--run-dir", type=Path, metavar="DIR", help="the search's folder (default: runs/tune-MODEL-NAME-BACKEND)")
     add("--output", type=Path, metavar="FILE", help="the best model (default: model.keras in that folder)")
@@ -64,58 +53,52 @@ def main() -> None:
     parse = parser()
     args = parse.parse_args()
     _environment.restart_with_allocator()
-    space = _space(parse, args)
-    args.run_dir = args.run_dir or Path("runs") / f"tune-{args.model}-{Path(args.dataset).name}-{args.backend}"
-    args.output = args.output or args.run_dir / "model.keras"
-    finished = args.output.exists()
-    if not finished:
-        _runs.check_output(parse, args)
-        if args.output.with_suffix(".md").exists():
-            parse.error(f"{args.output.with_suffix('.md')} exists already; choose another place with --output")
+    if not any(getattr(args, f"{name}s") for name in TUNED):
+        setattr(args, *DEFAULTS[args.model])
+    texts = {name: text for name in TUNED if (text := getattr(args, f"{name}s"))}
+    for name in texts:
+        if ONLY_OF.get(name, args.model) != args.model:
+            parse.error(f"a {args.model} has no {name}s; leave it out")
+    folder = args.run_dir or Path("runs") / f"tune-{args.model}-{Path(args.dataset).name}-{args.backend}"
+    output = args.output or folder / "model.keras"
     _environment.set_environment(parse, args.backend)
-    flags = {name: value for name, value in _runs.plain(args).items() if name not in ANEW}
-    _runs.open_search(parse, args.run_dir, flags, wait=_workers.is_worker())
-    dataset = _training.load(args)
-    try:
-        if args.workers > 1 and not (_workers.role() or finished):
-            _workers.run(args.workers, args.run_dir)
-        search = _trials.search(args, space, dataset)
-        if _workers.is_worker():
-            search.search()
-            return
-        with _runs.lock(args.run_dir):
-            if not finished:
-                if not _workers.role():
-                    print(f"{args.search} search in {args.run_dir}", flush=True)
-                search.search()
-            if _workers.role():  # the chief
-                return
-            _trials.report(args, search, dataset)
-            if finished:
-                print(f"{args.output} is there already")
-            else:
-                _trials.finish(args, search)
-    except KeyboardInterrupt:
-        print("\nthe same command goes on", file=sys.stderr)
-        raise
+    from keras_ae import get_task, runs, tuning
 
-
-def _space(parse, args) -> dict:
-    """Name -> list of choices, or (low, high)."""
-    given = {flag for flag in TUNED if getattr(args, flag)}
-    if wrong := given & OTHER[args.model]:
-        parse.error(f"a {args.model} has no {', '.join(sorted(wrong))}; leave it out")
-    flag, default = DEFAULT[args.model]
-    if not given:
-        setattr(args, flag, default)
-    space = {}
-    for flag, (name, kind) in TUNED.items():
-        if text := getattr(args, flag):
-            try:
-                space[name] = _flags.choices(text, kind)
-            except argparse.ArgumentTypeError as error:
-                parse.error(f"--{flag.replace('_', '-')}: {error}")
-    return space
+    space = {name: tuning.parse_choices(text, TUNED[name]) for name, text in texts.items()}
+    if not output.exists():
+        runs.check_output(output, card=True)
+    flags = runs.plain(vars(args), without=MAY_CHANGE)
+    runs.open_search(folder, flags, wait=tuning.workers.is_worker())
+    dataset = _flags.load(args)
+    names = ("width", "learning_rate", "batch_size", "conditioning", "precision", "seed")
+    settings = {name: getattr(args, name) for name in names}
+    if args.model == "vae":
+        build = partial(tuning.build_vae, likelihood=args.likelihood, **settings)
+        objective, task = tuning.ELBO, None
+    else:
+        build = partial(tuning.build_autoencoder, code_channels=args.code_channels, **settings)
+        objective, task = tuning.MSE, get_task("reconstruct", label=args.conditioning != "none")
+    with _run.resumable("resume with the same command"):
+        history = tuning.tune(
+            build,
+            space,
+            dataset,
+            folder,
+            output=output,
+            load_all=partial(_flags.load, args, limit=None),
+            workers=args.workers,
+            metadata={"flags": flags},
+            epochs=args.max_epochs,
+            method=args.search,
+            trials=args.trials,
+            objective=objective,
+            patience=args.patience,
+            time_limit=args.time_limit or math.inf,
+            seed=args.seed,
+            fit={"batch_size": args.batch_size, "seed": args.seed, "flip": args.flip, "task": task},
+        )
+    if history:
+        _run.report(history, output, args.backend, f"with a card, and in {folder}: trials.csv, plots")
 
 
 if __name__ == "__main__":

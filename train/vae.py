@@ -4,49 +4,38 @@ python train/vae.py --backend jax
 """
 
 import _flags
-import _training
+import _run
+
+EXAMPLES = (
+    "python train/vae.py --backend jax --epochs 10",
+    "python train/vae.py --dataset photos --image-size 64 --flip --latent-dim 64",
+)
 
 
 def parser() -> _flags.Parser:
-    def code(add):
-        add("--latent-dim", type=_flags.positive, default=16, help="latent features")
-        _flags.add_conditioning(add, "decoder")
-
-    parser = _training.parser(__doc__.splitlines()[0], "vae", code)
-    add = parser.add_argument_group("objective").add_argument
-    add(
-        "--likelihood",
-        default="squared_error",
-        help="squared_error, bernoulli, gaussian (optimal shared variance) or gaussian_learned",
-    )
+    parser = _flags.Parser(description=__doc__.splitlines()[0], examples=EXAMPLES)
+    _flags.add_backend(parser)
+    _flags.add_data(parser, "shapes", training=True)
+    add = parser.add_argument_group("model").add_argument
+    add("--latent-dim", type=_flags.positive, default=16, help="latent features")
+    add("--width", type=_flags.positive, default=32, help="a quarter of the features of the networks' last level")
+    _flags.add_conditioning(add, "decoder")
+    likelihoods = "squared_error, bernoulli, gaussian (optimal shared variance) or gaussian_learned"
+    add("--likelihood", default="squared_error", help=likelihoods)
     add("--beta", type=_flags.not_negative, default=1.0, help="weight of the KL")
     add("--kl-warmup", type=_flags.not_negative, default=0.0, help="epochs over which that weight grows from 0")
     add("--free-bits", type=_flags.not_negative, default=0.0, help="nats per latent that cost nothing")
+    _flags.add_training(parser, "vae")
     return parser
 
 
 def main() -> None:
-    args = _training.arguments(parser())
-    from keras_ae import callbacks, data
+    args = _flags.training_arguments(parser())
+    from keras_ae import callbacks, conv_vae, data, optimizers, training
 
-    dataset = _training.load(args)
-    vae = build(args, dataset, data.steps_per_epoch(dataset.train, args.batch_size))
-    _training.run(
-        args,
-        vae,
-        dataset,
-        name="vae",
-        describe=f"VAE of {args.latent_dim} latents",
-        pictures=callbacks.vae_pictures(dataset.validation.batch(slice(0, 16)), args.seed),
-        about={"likelihood": args.likelihood},
-        unit=" (nats per image)",
-    )
-
-
-def build(args, dataset, steps: int):
-    from keras_ae import conv_vae
-
-    _training.prepare(args)
+    dataset = _flags.load(args)
+    steps = data.steps_per_epoch(dataset.train, args.batch_size)
+    args.precision = training.prepare(args.precision, args.seed)
     vae = conv_vae(
         dataset.image_shape,
         args.latent_dim,
@@ -59,8 +48,9 @@ def build(args, dataset, steps: int):
         free_bits=args.free_bits,
         seed=args.seed,
     )
-    vae.compile(_training.optimizer(args, steps))
-    return vae
+    vae.compile(optimizers.recipe(steps, args.epochs, args.learning_rate, args.clip_norm))
+    pictures = callbacks.vae_pictures(dataset.validation.batch(slice(0, 16)), args.seed)
+    _run.train(args, vae, dataset, f"VAE of {args.latent_dim} latents", pictures)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,28 @@
-"""Sizes and rates found by KerasTuner: what is tuned, how trials are chosen, run and kept.
+"""Sizes and rates found by KerasTuner: what is tuned, how trials are chosen, run, kept and reported.
 
-    search = Search(build, {"latent_dim": [8, 16, 32]}, dataset, "runs/tune", epochs=10)
-    search.search()
-    for trial in search.trials(): ...
+    tune(build_vae, {"latent_dim": [8, 16, 32]}, dataset, "runs/tune", output="best.keras", epochs=10)
 
 Trials are compared by what does not move with what is tuned: the validation ELBO at weight 1 (a VAE) or the
 validation MSE (an autoencoder), of each trial's best epoch.
 """
 
+from keras_ae.tuning import report, workers
+from keras_ae.tuning.build import build_autoencoder, build_vae
 from keras_ae.tuning.oracles import results, tuned
 from keras_ae.tuning.search import ELBO, MSE, HyperModel, Search
+from keras_ae.tuning.tune import parse_choices, tune
 
-__all__ = ["ELBO", "MSE", "HyperModel", "Search", "results", "tuned"]
+__all__ = [
+    "ELBO",
+    "MSE",
+    "HyperModel",
+    "Search",
+    "build_autoencoder",
+    "build_vae",
+    "parse_choices",
+    "report",
+    "results",
+    "tune",
+    "tuned",
+    "workers",
+]

@@ -1,22 +1,18 @@
 """How the next trial is chosen: KerasTuner's oracles, in files that survive kills and damage."""
 
 import itertools
-import json
 import math
 import time
-import zlib
 from pathlib import Path
 
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
 from keras_ae.errors import InputError, one_of
-from keras_ae.files import atomic
-
-CHECKSUM = "crc32"
+from keras_ae.files import read_json, write_json
 
 
-class _Kept:
+class _Reliable:
     """Oracles whose files survive a kill at any moment, that stop in time and say how far they are."""
 
     deadline = math.inf
@@ -55,10 +51,10 @@ class _Kept:
         return Path(self._get_trial_dir(trial.trial_id)) / "failed.txt"
 
     def save(self):
-        _write(Path(self._get_oracle_fname()), self.get_state())
+        write_json(Path(self._get_oracle_fname()), self.get_state())
 
     def _save_trial(self, trial):
-        _write(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
+        write_json(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
 
     def reload(self):
         folder = Path(self._project_dir)
@@ -67,7 +63,7 @@ class _Kept:
         super().reload()
 
     def start(self):
-        """Takes up the trials that a kill has left, and starts the clock."""
+        """Queues the trials that a kill interrupted, and starts the clock."""
         waiting = {*self._retry_queue, *self.end_order}
         self._retry_queue += [trial_id for trial_id in sorted(self.trials) if trial_id not in waiting]
         self.started, self.ended_before = time.time(), len(self.end_order)
@@ -86,19 +82,19 @@ class _Combinations(keras_tuner.Oracle):
         return {"status": TrialStatus.STOPPED, "values": None}
 
 
-class Grid(_Kept, _Combinations):
+class Grid(_Reliable, _Combinations):
     """All combinations, in their order."""
 
 
-class Random(_Kept, keras_tuner.oracles.RandomSearchOracle):
+class Random(_Reliable, keras_tuner.oracles.RandomSearchOracle):
     """Drawn from the space."""
 
 
-class Bayesian(_Kept, keras_tuner.oracles.BayesianOptimizationOracle):
+class Bayesian(_Reliable, keras_tuner.oracles.BayesianOptimizationOracle):
     """Where a Gaussian process expects the most."""
 
 
-class Hyperband(_Kept, keras_tuner.oracles.HyperbandOracle):
+class Hyperband(_Reliable, keras_tuner.oracles.HyperbandOracle):
     """Many short trials, the best of them again and longer (Li et al. 2018); each from its start, with a learning
     rate that decays over its own epochs."""
 
@@ -136,13 +132,31 @@ def oracle(method, space, objective, trials, epochs, seed):
 
 
 def tuned(trial) -> dict:
-    """What the trial tried, by name."""
+    """What the trial tried, by name.
+
+    >>> from keras_tuner.engine.trial import Trial
+    >>> from keras_tuner import HyperParameters
+    >>> values = HyperParameters()
+    >>> values.Fixed("latent_dim", 8)
+    8
+    >>> tuned(Trial(values))
+    {'latent_dim': 8}
+    """
     return {name: value for name, value in trial.hyperparameters.values.items() if not name.startswith("tuner/")}
 
 
 def results(trial) -> dict[str, float]:
-    """What a completed trial measured in its best epoch."""
-    return {name: history.get_best_value() for name, history in trial.metrics.metrics.items()}
+    """What a completed trial measured in its best epoch.
+
+    >>> from keras_tuner.engine.trial import Trial
+    >>> from keras_tuner import HyperParameters
+    >>> trial = Trial(HyperParameters())
+    >>> trial.metrics.register("val_elbo", "max")
+    >>> _ = trial.metrics.update("val_elbo", -20.5, step=0)
+    >>> results(trial)
+    {'val_elbo': -20.5}
+    """
+    return {name: float(history.get_best_value()) for name, history in trial.metrics.metrics.items()}
 
 
 def _possibilities(choices) -> float:
@@ -152,22 +166,9 @@ def _possibilities(choices) -> float:
     return high - low + 1 if isinstance(low, int) else math.inf
 
 
-def _write(path: Path, state: dict) -> None:
-    """With a checksum, which KerasTuner does not look at."""
-    state = json.loads(json.dumps(state))
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps({**state, CHECKSUM: _checksum(state)}))
-
-
 def _check(path: Path) -> None:
+    """KerasTuner does not look at the checksum."""
     try:
-        state = json.loads(path.read_text())
-        if state.pop(CHECKSUM) == _checksum(state):
-            return
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        pass
-    raise InputError(f"{path} is damaged; delete the folder {path.parent} to search anew")
-
-
-def _checksum(state: dict) -> int:
-    return zlib.crc32(json.dumps(state, sort_keys=True).encode())
+        read_json(path)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged; delete the folder {path.parent} and start the search again") from error

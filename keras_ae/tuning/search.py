@@ -1,4 +1,4 @@
-"""A search: models built, trained and kept, a folder each."""
+"""A search: each trial builds and trains a model in a folder of its own."""
 
 import gc
 import math
@@ -13,7 +13,7 @@ from keras_tuner.engine.trial import TrialStatus
 from keras_ae import data
 from keras_ae.errors import CheckpointError, InputError
 from keras_ae.files import atomic
-from keras_ae.training import fit
+from keras_ae.training import run_epochs
 from keras_ae.tuning.oracles import oracle, tuned
 
 ELBO, MSE = keras_tuner.Objective("val_elbo", "max"), keras_tuner.Objective("val_mse", "min")
@@ -25,6 +25,13 @@ class HyperModel(keras_tuner.HyperModel):
     Args:
         build: keyword arguments -> a compiled model.
         space: name -> a list of choices, or (low, high), from which values are drawn log-uniformly.
+
+    >>> from functools import partial
+    >>> import keras_tuner, keras_ae
+    >>> from keras_ae import tuning
+    >>> model = tuning.HyperModel(partial(keras_ae.conv_vae, (8, 8, 3), width=4), {"latent_dim": [2, 4]})
+    >>> model.build(keras_tuner.HyperParameters()).latent_dim
+    2
     """
 
     def __init__(self, build: Callable[..., keras.Model], space: dict[str, list | tuple]):
@@ -41,7 +48,7 @@ class HyperModel(keras_tuner.HyperModel):
 
 
 class Search(keras_tuner.Tuner):
-    """Trains a model for each trial, in a folder of its own, and goes on where a search in the folder stopped.
+    """Trains a model for each trial, in a folder of its own. A search that was stopped resumes in its folder.
 
     KerasTuner's environment variables make it a chief or a worker.
 
@@ -56,10 +63,22 @@ class Search(keras_tuner.Tuner):
         patience: epochs without a lower validation loss that end a trial.
         time_limit: seconds after which no trial is begun.
         seed: of the search.
-        fit: more arguments of `keras_ae.fit`.
+        fit: more arguments of `keras_ae.train`.
 
     Raises:
-        InputError: "grid" is to search a range, or "hyperband" too few choices; what the folder keeps is damaged.
+        InputError: "grid" is to search a range, or "hyperband" too few choices. What the folder keeps is damaged.
+
+    >>> import tempfile
+    >>> from functools import partial
+    >>> from keras_ae import data, tuning
+    >>> shapes = data.load("shapes", image_size=(8, 8), limit=40)
+    >>> build = partial(tuning.build_vae, shapes, width=4)
+    >>> search = tuning.Search(build, {"latent_dim": [2, 3]}, shapes, tempfile.mkdtemp(), epochs=1)
+    >>> search.search()
+    trial 1/2 | latent_dim 2 | val_elbo ... s | ETA ... min
+    trial 2/2 | latent_dim 3 | val_elbo ... s | ETA 0 min
+    >>> tuning.tuned(search.best()).keys()
+    dict_keys(['latent_dim'])
     """
 
     def __init__(
@@ -81,11 +100,12 @@ class Search(keras_tuner.Tuner):
         chosen = oracle(method, space, objective, trials, epochs, seed)
         chosen.deadline = time.time() + time_limit
         self.dataset = dataset
+        self.folder = Path(folder)
         self.epochs = epochs
         self.patience = patience
         self.fit_arguments = fit or {}
         super().__init__(chosen, HyperModel(build, space), directory=str(folder), project_name="trials")
-        self.kept = chosen  # a worker's `oracle` is the chief's
+        self.local_oracle = chosen  # a worker's `oracle` is the chief's
         chosen.start()
 
     def _populate_initial_space(self):
@@ -95,7 +115,7 @@ class Search(keras_tuner.Tuner):
         self.oracle.update_space(space)
 
     def search(self) -> None:
-        """Runs trials until none is left; those that fail are kept with their reason."""
+        """Runs trials until none is left. The reason of a trial that fails is saved with it."""
         keras_tuner.src.config.DEBUG = False  # no traceback of each trial that fails
         try:
             super().search(verbose=0)
@@ -107,9 +127,9 @@ class Search(keras_tuner.Tuner):
             return self._train(trial)
         except CheckpointError as error:  # no fault of the trial
             raise keras_tuner.errors.FatalError(str(error)) from error
-        except Exception as error:  # out of memory, not finite, an impossible size: the search goes on
+        except Exception as error:  # out of memory, not finite, an impossible size: the search continues
             reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:200]
-            self.kept.reason_file(trial).write_text(reason)
+            self.local_oracle.reason_file(trial).write_text(reason)
             raise keras_tuner.errors.FailedTrialError(reason) from error
 
     def _train(self, trial) -> dict:
@@ -120,7 +140,7 @@ class Search(keras_tuner.Tuner):
         gc.collect()
         epochs = trial.hyperparameters.values.get("tuner/epochs", self.epochs)
         model = self.hypermodel.build_model(**tuned(trial), epochs=epochs)
-        history = fit(
+        history = run_epochs(
             model,
             self.dataset,
             self.get_trial_dir(trial.trial_id),
@@ -131,15 +151,15 @@ class Search(keras_tuner.Tuner):
         )
         sign = -1 if self.oracle.objective.direction == "max" else 1
         best = min(history, key=lambda row: sign * row[self.oracle.objective.name])
-        found = {name: value for name, value in best.items() if name.startswith("val_")}
-        return found | {
+        validation = {name: value for name, value in best.items() if name.startswith("val_")}
+        return validation | {
             "best_epoch": best["epoch"],
             "parameters": model.count_params(),
             "seconds": time.time() - started,
         }
 
     def save(self):
-        """Its own state is empty; that the file is there tells KerasTuner to go on with what the oracle has kept."""
+        """Its own state is empty. That the file exists tells KerasTuner to continue with what the oracle has saved."""
         if not self._is_worker():
             self.oracle.save()
         with atomic(Path(self._get_tuner_fname())) as path:
@@ -150,11 +170,11 @@ class Search(keras_tuner.Tuner):
 
     def trials(self) -> list:
         """All that have ended, in their order."""
-        return [self.kept.trials[trial_id] for trial_id in self.kept.end_order]
+        return [self.local_oracle.trials[trial_id] for trial_id in self.local_oracle.end_order]
 
     def reason(self, trial) -> str:
         """Why a trial failed, in one line."""
-        return self.kept.reason(trial)
+        return self.local_oracle.reason(trial)
 
     def best(self):
         """The completed trial with the best objective.
@@ -166,7 +186,7 @@ class Search(keras_tuner.Tuner):
         if not done:
             last = f"the last one failed with: {self.reason(self.trials()[-1])}" if self.trials() else "none has ended"
             raise InputError(f"no trial was completed; {last}")
-        return (max if self.kept.objective.direction == "max" else min)(done, key=lambda trial: trial.score)
+        return (max if self.local_oracle.objective.direction == "max" else min)(done, key=lambda trial: trial.score)
 
 
 def _declare(hp, name, choices):

@@ -1,6 +1,5 @@
 """Flipped bits and cut ends, in every file that the program reads: refused in one line, or read as it was written."""
 
-import importlib
 import warnings
 from pathlib import Path
 
@@ -10,11 +9,10 @@ import pytest
 from PIL import Image
 
 import keras_ae
-from keras_ae import InputError, callbacks, data, tuning
+from keras_ae import InputError, callbacks, data, runs, tuning
 from tests.helpers import once, small_vae, train_vae, variables
 
 REFUSED = "refused"
-TRAIN = Path(__file__).parent.parent.parent / "train"
 
 
 def model_file(folder, dataset):
@@ -40,16 +38,8 @@ def checkpoint(folder, dataset):
 
 
 def config(folder, dataset):
-    runs, cli = importlib.import_module("_runs"), importlib.import_module("_flags")
-    runs.write_config(folder, {"epochs": 20, "learning_rate": 3e-3, "dataset": "shapes", "flip": False})
-
-    def read():
-        try:
-            return [runs.read_config(cli.Parser(), folder)]
-        except SystemExit as error:  # with one line
-            raise InputError from error
-
-    return folder / "config.json", read
+    runs.begin(folder / "run", {"epochs": 20, "learning_rate": 3e-3, "dataset": "shapes", "flip": False})
+    return folder / "run" / "config.json", lambda: [runs.read_flags(folder / "run")]
 
 
 def cache(folder, dataset):
@@ -72,7 +62,7 @@ def search(folder, dataset):
 
     def read():
         found = tuning.Search(build, {"latent_dim": [2, 3]}, dataset, folder, epochs=1, fit={"batch_size": 32})
-        found.kept.tell = lambda line: None
+        found.local_oracle.tell = lambda line: None
         found.search()
         return [[trial.get_state() for trial in found.trials()], found.best().score]
 
@@ -159,21 +149,16 @@ def damage(make, folder, dataset, cases, random) -> dict[str, int]:
 FILES = [model_file, checkpoint, config, cache, search, png, jpeg]
 
 
-@pytest.fixture
-def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(TRAIN)
-
-
 @once("what reads the files is the same everywhere")
 @pytest.mark.parametrize("make", FILES)
-def test_damaged_files(scripts, tmp_path, dataset, random, make):
+def test_damaged_files(tmp_path, dataset, random, make):
     counts = damage(make, tmp_path, dataset, 25, random)
     assert counts[REFUSED] > 12 or make in (cache, jpeg)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", FILES)
-def test_many_damaged_files(scripts, tmp_path, dataset, random, make, capsys):
+def test_many_damaged_files(tmp_path, dataset, random, make, capsys):
     counts = damage(make, tmp_path, dataset, 500, random)
     with capsys.disabled():
         print(f"\n{make.__name__}: {counts}")

@@ -17,7 +17,7 @@ import keras_ae
 from tests.helpers import once
 
 BACKEND = keras.backend.backend()
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SMALL = "--dataset images --batch-size 16 --width 4 --max-epochs 2"
 
 
@@ -52,7 +52,7 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-@once("test_tuning.py searches on each backend")
+@once("tests/tuning searches on each backend")
 def test_a_search_ends_with_table_plots_and_the_best_model(tmp_path, images):
     folder = tmp_path / "tune"
     command = f"{SMALL} --latent-dims 2,3"
@@ -66,14 +66,14 @@ def test_a_search_ends_with_table_plots_and_the_best_model(tmp_path, images):
     assert keras_ae.load_model(folder / "model.keras").latent_dim == int(best["latent dim"])
     assert f"next: python train/sample.py {folder / 'model.keras'}" in out
     out = finished(tune(folder, command))
-    assert "is there already" in out
+    assert "exists already" in out
     assert "trial 1" not in out  # nothing was trained again
     err = finished(tune(folder, f"{SMALL} --latent-dims 2,4"), code=2)
-    assert "was begun with --latent-dims 2,3, now it is 2,4; give the same flags to go on" in err
+    assert "was begun with --latent-dims 2,3, now it is 2,4; give the same flags to continue" in err
 
 
 @once("processes and their messages are the same everywhere")
-def test_a_chief_and_two_workers_stopped_and_gone_on(tmp_path, images):
+def test_a_chief_and_two_workers_stopped_and_resumed(tmp_path, images):
     folder = tmp_path / "tune"
     command = f"{SMALL} --model conv_ae --code-channels 2 --code-sizes 1,2,3,9 --workers 2"
     process = tune(folder, command)
@@ -99,11 +99,11 @@ def test_a_chief_and_two_workers_stopped_and_gone_on(tmp_path, images):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--latent-dims 8,x", "'8,x' are no choices"),
-        ("--latent-dims 64:8", "'64:8' are no choices"),
+        ("--latent-dims 8,x", "'8,x' is neither choices"),
+        ("--latent-dims 64:8", "'64:8' is neither choices"),
         ("--latent-dims 8:64 --limit 20", "a grid needs choices of latent_dim"),
         ("--model conv_ae --betas 1,2", "a conv_ae has no betas"),
-        ("--time-limit 5", "'5' is no time"),
+        ("--time-limit 5", "'5' is not a time"),
         ("--search annealing --limit 20", "known are grid, random, bayesian, hyperband"),
     ],
 )

@@ -1,0 +1,73 @@
+"""A run, from the compiled model to its summary: one library call, and the lines around it."""
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+import _flags
+
+STARTED = time.time()
+
+
+def train(args, model, dataset, described: str, pictures, *, task=None, loss: str | None = None) -> None:
+    """Trains the model, `described` in words, in its run folder.
+
+    Args:
+        args: as `_flags.training_arguments` gives them.
+        pictures: as `ImageGrids` takes it.
+        task, loss: of an autoencoder.
+    """
+    from keras_ae import callbacks, runs, train
+
+    if args.start_from:
+        runs.take_weights(model, args.start_from)
+    script = Path(sys.argv[0])
+    name = f"{script.stem}-{Path(args.dataset).name}-{args.backend}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = args.resume or runs.begin(args.run_dir or Path("runs") / name, vars(args))
+    print(
+        f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.validation):,} validation, "
+        f"{len(dataset.test):,} test images of {'x'.join(map(str, dataset.image_shape))}\n"
+        f"{described} with {model.count_params():,} weights on {args.backend}, {args.precision}\n"
+        f"run folder: {folder}",
+        flush=True,
+    )
+    output = args.output or folder / runs.MODEL
+    with resumable(f"resume with: python train/{script.name} --resume {folder}"):
+        history = train(
+            model,
+            dataset,
+            folder,
+            **{name: getattr(args, name) for name in ("epochs", "batch_size", "seed", "flip")},
+            **{f"checkpoint_{unit}": number for unit, number in args.checkpoint_every.items()},
+            task=task,
+            metadata={"loss": loss, "flags": runs.plain(vars(args), without=runs.PLACES)},
+            callbacks=[callbacks.ImageGrids(folder, pictures, args.grid_every)],
+            output=output,
+        )
+    files = f"and in {folder}: best.keras (lowest validation loss), pictures, curves, history, checkpoint"
+    report(history, output, args.backend, files)
+
+
+def report(history, output: Path, backend: str, files: str) -> None:
+    """Prints what the test images measured, what deserves a second look, what was written and what to do next."""
+    from keras_ae import training
+
+    if history.test:
+        _flags.table("test images" + (" (nats per image)" if "elbo" in history.test else ""), history.test)
+    for notice in training.notices(history):
+        print(f"\nnote: {notice}")
+    print(f"\n{time.time() - STARTED:.0f} s. Written: {output}\n{files}")
+    print(f"next: python train/sample.py {output} --backend {backend}")
+
+
+@contextlib.contextmanager
+def resumable(hint: str):
+    """What is interrupted, or has no room left to save, ends with the hint."""
+    from keras_ae import CheckpointError
+
+    try:
+        yield
+    except (KeyboardInterrupt, CheckpointError):
+        print(f"\n{hint}", file=sys.stderr)
+        raise
