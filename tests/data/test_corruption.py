@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_ae import InputError
-from keras_ae.data.corruption import KINDS, corrupt, parse_corruptions
+from keras_ae.data.corruption import KINDS, Corruption, corrupt, parse_corruptions
 
 IMAGES = np.full((200, 16, 12, 3), 0.5, "float32")
 INDICES = np.arange(200)
@@ -97,3 +97,83 @@ def test_a_block_must_leave_something():
         with pytest.raises(InputError, match="stay below 12"):
             parse_corruptions(text)[0].check((16, 12, 3))
     assert set(KINDS) == {"gaussian", "salt_and_pepper", "block", "centre", "half", "pixels"}
+
+
+def missing(text, height, width) -> set:
+    """The sets of missing places (row, column) that 200 images have."""
+    images = np.ones((200, height, width, 1), "float32")
+    _, known = corrupt(images, parse_corruptions(text), INDICES)
+    return {tuple(map(tuple, np.argwhere(mask[..., 0] == 0))) for mask in known}
+
+
+def rectangle(rows, columns) -> tuple:
+    return tuple((row, column) for row in rows for column in columns)
+
+
+def test_a_block_is_anywhere_in_the_image():
+    corners = {rectangle(range(y, y + 2), range(x, x + 2)) for y in (0, 1) for x in (0, 1, 2)}
+    assert missing("block:2", 3, 4) == corners
+
+
+def test_a_centre_is_in_the_middle():
+    assert missing("centre:4", 16, 12) == {rectangle(range(6, 10), range(4, 8))}
+    assert missing("centre:3", 8, 6) == {rectangle(range(2, 5), range(1, 4))}
+
+
+def test_a_half_is_one_of_four_and_never_more_than_half():
+    assert missing("half", 7, 5) == {
+        rectangle(range(3), range(5)),
+        rectangle(range(4, 7), range(5)),
+        rectangle(range(7), range(2)),
+        rectangle(range(7), range(3, 5)),
+    }
+
+
+@pytest.mark.parametrize(("text", "side"), [("0.01", 1), ("1", 1), ("2", 2), ("0.3", 2), ("0.99", 6), ("2.4", 2)])
+def test_a_side_is_in_pixels_or_below_1_a_share_of_the_shorter_side(text, side):
+    assert missing(f"centre:{text}", 9, 6) == {rectangle(range(*middle(9, side)), range(*middle(6, side)))}
+
+
+def middle(length, side) -> tuple:
+    return (length - side) // 2, (length - side) // 2 + side
+
+
+def test_the_last_pixel_of_an_image_stays():
+    assert missing("pixels:0.999999", 1, 1) == {()}
+
+
+STRENGTHS = {
+    "gaussian:0.1": (0.1, 0.1),
+    "gaussian:0-0.2": (0.0, 0.2),
+    "gaussian:5/255-1/4": (5 / 255, 0.25),
+    "gaussian: 1e-2 - 0.5": (0.01, 0.5),
+    "gaussian:2": (2.0, 2.0),
+    "pixels:0.2-0.8": (0.2, 0.8),
+    "block:0.1-0.9": (0.1, 0.9),
+    "block:1-4": (1.0, 4.0),
+}
+
+
+@pytest.mark.parametrize("text", STRENGTHS)
+def test_strengths_are_numbers_fractions_and_ranges(text):
+    assert parse_corruptions(text) == [Corruption(text.partition(":")[0], *STRENGTHS[text])]
+
+
+def test_strengths_are_drawn_evenly_from_their_range():
+    _, known = corrupt(IMAGES, parse_corruptions("pixels:0.2-0.8"), INDICES)
+    rates = np.sort((known == 0).mean((1, 2, 3)))
+    np.testing.assert_allclose(rates, np.linspace(0.2, 0.8, 200), atol=0.08)
+
+
+def test_the_first_epoch_and_seed_are_0():
+    task = parse_corruptions("gaussian:0.1")
+    np.testing.assert_array_equal(
+        corrupt(IMAGES[:2], task, INDICES[:2])[0], corrupt(IMAGES[:2], task, INDICES[:2], seed=0, epoch=0)[0]
+    )
+
+
+def test_only_blocks_are_checked_against_the_image():
+    for text in ("block:11", "block:0.9", "half", "gaussian:20", "pixels:0.9"):
+        parse_corruptions(text)[0].check((16, 12, 3))
+    with pytest.raises(InputError, match=r"centre of side 0.99 .* images of 16x12; its side must stay below 12"):
+        parse_corruptions("centre:0.99")[0].check((16, 12, 3))

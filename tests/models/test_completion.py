@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 from keras_ae import VAE, InputError
+from keras_ae.models.completion import _Chains, _log_density
 from keras_ae.objectives import get_likelihood
 from tests.helpers import batch, small_vae
 
@@ -73,6 +75,18 @@ def test_completions_have_the_exact_conditional(case):
     assert (np.abs(found.mean(0) - mean) < 4 * error_of_mean).all()
     # The standard error of a variance is sqrt(2 / n) of it: 2%.
     np.testing.assert_allclose(np.cov(found.T), covariance, atol=0.09 * covariance.max())
+
+
+def test_chains_weigh_latents_by_the_densities_of_scipy(random):
+    """Exactly: what a prior of 0.8 the precision changes in the pixels is lost in the noise of the chains."""
+    vae, images = linear_vae(), random.random((4, *SHAPE))
+    chains = _Chains(vae, images, np.broadcast_to(MASK[..., None] > 0, images.shape), None, VARIANCE, random)
+    z, spread = random.normal(size=(4, LATENTS)), random.uniform(0.1, 2, LATENTS)
+    mean = vae.decoder.predict(z, verbose=0)
+    joint = stats.norm.logpdf(chains.images, mean, np.sqrt(VARIANCE)).sum((1, 2, 3)) + stats.norm.logpdf(z).sum(1)
+    assert np.ptp(chains._log_joint(z, mean) - joint) < 1e-3  # the same up to a constant
+    proposal = stats.norm.logpdf(z, spread, np.sqrt(spread)).sum(1)
+    assert np.ptp(_log_density(z, spread, spread) - proposal) < 1e-9
 
 
 def test_metropolis_mends_what_pseudo_gibbs_gets_wrong():

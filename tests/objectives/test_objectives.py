@@ -14,6 +14,7 @@ from keras_ae.objectives import (
     reparameterize,
     weighted_mean,
 )
+from keras_ae.objectives.elbo import bits_per_dimension
 
 to_numpy = keras.ops.convert_to_numpy
 tensor = keras.ops.convert_to_tensor
@@ -93,14 +94,21 @@ def test_elbo_is_log_likelihood_minus_kl_whatever_beta_and_free_bits(random):
     np.testing.assert_allclose(to_numpy(plain["loss"]), reconstruction + 3 * kl.sum(1), rtol=1e-5)
 
 
+@pytest.mark.parametrize("free_bits", [0.5, 1.0])
 @pytest.mark.parametrize("weight", [None, np.float32([1, 0, 2, 5])])
-def test_free_bits_clamp_the_batch_mean_of_each_latent(random, weight):
+def test_free_bits_clamp_the_batch_mean_of_each_latent(random, weight, free_bits):
     kl = (random.random((4, 3)) * [0.1, 1.0, 3.0]).astype("float32")
-    expected = np.maximum(np.average(kl, axis=0, weights=weight), 0.5).sum()
+    expected = np.maximum(np.average(kl, axis=0, weights=weight), free_bits).sum()
     weight = None if weight is None else tensor(weight)
     zeros = tensor(np.zeros(4, "float32"))
-    terms = elbo_terms(zeros, zeros, tensor(kl), free_bits=0.5, sample_weight=weight)
+    terms = elbo_terms(zeros, zeros, tensor(kl), free_bits=free_bits, sample_weight=weight)
     np.testing.assert_allclose(to_numpy(weighted_mean(terms["loss"], weight)), expected, rtol=1e-5)
+
+
+def test_a_kl_that_is_not_a_number_reaches_the_loss():
+    """No comparison with it is true. The guard must see it all the same."""
+    zeros, kl = tensor(np.zeros(2, "float32")), tensor(np.float32([[np.nan], [1.0]]))
+    assert np.isnan(to_numpy(elbo_terms(zeros, zeros, kl)["loss"])[0])
 
 
 def test_active_units_counts_latents_whose_mean_varies_over_all_batches(random):
@@ -127,6 +135,7 @@ def test_draws_have_the_posterior_s_mean_and_standard_deviation():
     z = to_numpy(reparameterize(tensor(z_mean), tensor(z_log_var), tensor(noise)))
     np.testing.assert_allclose(z.mean(0), z_mean[0], atol=0.03)
     np.testing.assert_allclose(z.std(0), [0.5, 3.0], rtol=0.01)
+    np.testing.assert_allclose(z, z_mean + [0.5, 3.0] * noise, rtol=1e-4, atol=1e-5)
 
 
 def test_the_kl_is_never_below_0():
@@ -145,3 +154,20 @@ def test_active_units_count_weighted_images_and_come_back_from_their_config():
     assert metric.threshold == 0.02
     metric.update_state(z_mean, sample_weight=np.float32([1, 1, 0]))  # variances 0.0225 and 0.000625
     assert to_numpy(metric.result()) == 1
+    metric.reset_state()
+    metric.update_state(z_mean, sample_weight=np.float32([0.1, 0.1, 0]))
+    assert to_numpy(metric.result()) == 1
+
+
+def test_a_latent_that_never_moves_is_not_active():
+    metric = ActiveUnits(1, threshold=0.0)
+    metric.update_state(np.full((4, 1), 0.5, "float32"))
+    assert to_numpy(metric.result()) == 0
+
+
+def test_bits_per_dimension_are_those_of_256_levels(pixels):
+    image, output = pixels[0][:1], pixels[1][:1]
+    _, log_likelihood = get_likelihood("squared_error")(image, output)
+    # The density of a level is that of [0, 1] over 256.
+    bits = -np.log2(stats.norm.pdf(image, output, np.sqrt(0.5)) / 256).mean()
+    assert bits_per_dimension(float(to_numpy(log_likelihood)[0]), SHAPE[1:]) == pytest.approx(bits, rel=1e-5)
