@@ -1,23 +1,22 @@
-"""Where the time of a training step goes: `VAE.fit` on the reference network, and what it saves to leave something out.
+"""Where the time of a training step goes: `VAE.fit` on the reference network, and what is saved by leaving a part out.
 
-python benchmarks/step.py --backend jax
+python benchmarks/speed/step.py --backend jax
 
-In one process, in turns: each variant trains an epoch of `--steps` batches, `--rounds` times; the first is not counted.
+All in one process, in turns: each variant trains an epoch of `--steps` batches, `--rounds` times. The first round is
+not counted.
 """
 
-import argparse
 import sys
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from statistics import median
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import _contenders
 from _networks import NETWORKS, keras_networks
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
-import _environment
-import _flags
+from _setup import environment, flags, parser, prepare
 
 
 def variants(network, stop) -> dict:
@@ -26,12 +25,13 @@ def variants(network, stop) -> dict:
     import numpy as np
 
     from keras_ae import VAE, backends, callbacks, data
+    from keras_ae.data.batches import TrainingBatches
 
     class WithoutMetrics(VAE):
         def update_metrics(self, *args, **kwargs):
             pass
 
-    class Same(data.batches.TrainingBatches):
+    class OneBatch(TrainingBatches):
         def __getitem__(self, index):
             return ready
 
@@ -42,10 +42,9 @@ def variants(network, stop) -> dict:
 
     images = np.random.default_rng(0).integers(0, 256, (10_000, network.side, network.side, 3), "uint8")
     split = data.Split({"images": images, "labels": np.zeros(len(images), "int32")}, np.arange(len(images)))
-    batches = data.training_batches(split, network.batch_size)
-    stream = data.batches.TrainingBatches(split, network.batch_size, 0, (0, 0), False)
-    ready = stream[0]
-    same = backends.feed(Same(split, network.batch_size, 0, (0, 0), False))
+    batches = data.training_batches(split, network.batch_size, endless=True)
+    ready = TrainingBatches(split, network.batch_size, seed=0, start=(0, 0), flip=False)[0]
+    same = backends.feed(OneBatch(split, network.batch_size, seed=0, start=(0, 0), flip=False))
     shown = [callbacks.Progress(), stop]
     return {
         "fit": (model(), batches, shown),
@@ -58,33 +57,33 @@ def variants(network, stop) -> dict:
 
 def measured(trained: dict, steps: int, rounds: int) -> dict[str, list[float]]:
     """Milliseconds a step of each variant in each round."""
-    found = {name: [] for name in trained}
+    times = {name: [] for name in trained}
     for _ in range(rounds + 1):
         for name, (model, batches, callbacks) in trained.items():
             marks = []
-            tick = _contenders._ticks(lambda score, marks=marks: marks.append(time.perf_counter()), None)
-            model.fit(batches, steps_per_epoch=steps, verbose=0, callbacks=[tick, *callbacks])
-            found[name].append(1000 * (marks[1] - marks[0]) / steps)
-    return {name: times[1:] for name, times in found.items()}
+            tick = _contenders.ticks(lambda score, marks=marks: marks.append(time.perf_counter()), None)
+            model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[tick, *callbacks])
+            times[name].append(1000 * (marks[1] - marks[0]) / steps)
+    return {name: counted for name, (_, *counted) in times.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", choices=_flags.BACKENDS, default="tensorflow")
-    parser.add_argument("--steps", type=int, default=15, help="batches an epoch")
-    parser.add_argument("--rounds", type=int, default=7, help="epochs of each")
-    args = parser.parse_args()
-    _environment.restart_with_allocator()
-    _contenders.prepare(args.backend)
+    parse = parser(__doc__)
+    flags.add_backend(parse)
+    parse.add_argument("--steps", type=flags.positive, default=15, help="batches an epoch")
+    parse.add_argument("--rounds", type=flags.positive, default=7, help="epochs of each variant")
+    args = parse.parse_args()
+    environment.restart_with_allocator()
+    prepare(parse, args.backend, images=False)
     from keras_ae.callbacks import StopOnSignal
 
     with StopOnSignal() as stop, redirect_stdout(sys.stderr):
-        found = measured(variants(NETWORKS["reference"], stop), args.steps, args.rounds)
+        times = measured(variants(NETWORKS["reference"], stop), args.steps, args.rounds)
     print(f"{args.backend}, ms a step, medians of {args.rounds}\n\n| | ms (range) | saves |\n| --- | --- | --- |")
-    for name, times in found.items():
-        saved = median(whole - each for whole, each in zip(found["fit"], times, strict=True))
-        print(f"| {name} | {median(times):.1f} ({min(times):.1f} to {max(times):.1f}) | {saved:.1f} |")
+    for name, runs in times.items():
+        saved = median(whole - part for whole, part in zip(times["fit"], runs, strict=True))
+        print(f"| {name} | {median(runs):.1f} ({min(runs):.1f} to {max(runs):.1f}) | {saved:.1f} |")
 
 
 if __name__ == "__main__":
-    main()
+    flags.run(main)
