@@ -96,8 +96,8 @@ def main() -> None:
             runs[name].append(measured(args, name))
         limits.append(matrix_product())
     if args.json:
-        about = {"network": args.network, "allocator": args.allocator, "gflop_per_s": limits}
-        print(json.dumps(about | {"runs": runs}, indent=1))
+        settings = {"network": args.network, "allocator": args.allocator, "gflop_per_s": limits}
+        print(json.dumps(settings | {"runs": runs}, indent=1))
         return
     print(f"allocator: {'the settings of the training scripts' if args.allocator else 'as the system has it'}, for all")
     table(network, runs, median(limits))
