@@ -27,35 +27,33 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionH
 
 
 class Parser(argparse.ArgumentParser):
-    """Grouped help with defaults and examples at its end. A mistake is one line and exit code 2."""
+    """Grouped help of a script's docstring: what it does, and examples. A mistake is one line and exit code 2."""
 
-    def __init__(self, *, examples=(), **kwargs):
-        epilog = "\n  ".join(["examples:", *examples]) if examples else None
-        kwargs = {"usage": "%(prog)s [flags]", "epilog": epilog, **kwargs}
-        super().__init__(formatter_class=Formatter, allow_abbrev=False, **kwargs)
+    def __init__(self, text: str):
+        description, _, examples = text.strip().partition("\n\n")
+        epilog = "\n  ".join(["examples:", *examples.splitlines()])
+        super().__init__("", "%(prog)s [flags]", description, epilog, formatter_class=Formatter, allow_abbrev=False)
+        self.prog = Path(sys.argv[0]).name
 
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return number
+    return _within(1, int(text), 2**63)
 
 
 def not_negative(text: str) -> float:
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
-    return number
+    return _within(0, float(text), float("inf"))
 
 
 def seed(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not a seed: a whole number from 0 up")
+    return _within(0, int(text), 2**31)
+
+
+def _within(low, number, high):
+    if not low <= number < high:
+        raise argparse.ArgumentTypeError(f"{number} is not a number from {low} up")
     return number
 
 
@@ -83,24 +81,20 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def add_backend(parser: Parser) -> None:
-    default = os.environ.get("KERAS_BACKEND", "tensorflow")
-    what = "what Keras computes with; KERAS_BACKEND sets the default"
+    default, what = os.environ.get("KERAS_BACKEND", "tensorflow"), "engine of Keras; KERAS_BACKEND sets the default"
     parser.add_argument("--backend", choices=BACKENDS, default=default, help=what)
 
 
 def add_file(parser: Parser) -> None:
     parser.usage = "%(prog)s FILE [flags]"
     parser.add_argument("file", type=Path, metavar="FILE", help="a .keras file written by the training scripts")
-    trust = "load the file even if it holds layers of its own, whose code may run"
-    parser.add_argument("--trust", action="store_true", help=trust)
+    parser.add_argument("--trust", action="store_true", help="load layers that are not known, too; their code may run")
 
 
 def add_data(parser: Parser, dataset: str | None, *, training: bool = False) -> None:
     add = parser.add_argument_group("data").add_argument
-    names = "shapes; a folder of images, flat or one subfolder per class; or cifar10, stl10, mnist, fashion_mnist "
-    names += "and every other image-classification set of tensorflow-datasets" + " (default: the file's)" * (
-        not dataset
-    )
+    names = "shapes; a folder of images, flat or one subfolder per class; cifar10, stl10, mnist, fashion_mnist or any "
+    names += "other image-classification set of tensorflow-datasets" + ("" if dataset else " (default: the file's)")
     add("--dataset", default=dataset, help=names)
     if training:
         add("--image-size", type=image_size, metavar="SIZE", help="scale and centre-crop to 64, or 45x61 (H x W)")
@@ -116,9 +110,7 @@ def add_conditioning(add, default: str) -> None:
 
 
 def add_corruption(add, what: str) -> None:
-    kinds = (
-        "gaussian:25/255, salt_and_pepper:0.1, block:8, centre:0.25 (below 1: a share of the side), half, pixels:0.5"
-    )
+    kinds = "gaussian:25/255, salt_and_pepper:0.1, block:8, centre:0.25 (below 1: of the side), half, pixels:0.5"
     several = "a range like pixels:0.2-0.8; or several joined by commas, one for each image"
     add("--corruption", metavar="KIND:N", help=f"{what}: {kinds}; {several}")
 
@@ -154,12 +146,10 @@ def training_arguments(parser: Parser) -> argparse.Namespace:
     _environment.restart_with_allocator()
     if args.resume:
         defaults = vars(parser.parse_args([]))
-        others = [name for name, value in vars(args).items() if value != defaults[name] and name not in AGAIN]
-        if others:
+        if others := [name for name, value in vars(args).items() if value != defaults[name] and name not in AGAIN]:
             parser.error(f"--resume continues with the run's own flags; leave out {', '.join(sorted(others))}")
-        with contextlib.suppress(
-            OSError, ValueError, KeyError, TypeError, RecursionError
-        ):  # runs.resume says what is wrong
+        # What is wrong with the folder, `runs.resume` says.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             args.backend = json.loads((args.resume / "config.json").read_text())["flags"]["backend"]
     elif args.smoke:
         args.limit, args.epochs, args.batch_size = 80, 1, 32
@@ -204,11 +194,3 @@ def run(main) -> None:
 def _end(message: str, code: int) -> None:
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     sys.exit(code)
-
-
-def table(title: str, rows: dict) -> None:
-    """Prints names and values in two columns."""
-    width = max(len(name) for name in rows)
-    print(f"\n{title}")
-    for name, value in rows.items():
-        print(f"  {name:<{width}}  {value:.5g}" if isinstance(value, float) else f"  {name:<{width}}  {value}")

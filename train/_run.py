@@ -5,8 +5,6 @@ import sys
 import time
 from pathlib import Path
 
-import _flags
-
 STARTED = time.time()
 
 
@@ -51,10 +49,11 @@ def train(args, model, dataset, described: str, pictures, *, task=None, loss: st
 
 def report(history, output: Path, backend: str, files: str) -> None:
     """Prints what the test images measured, what deserves a second look, what was written and what to do next."""
-    from keras_ae import training
+    from keras_ae import evaluation, training
 
     if history.test:
-        _flags.table("test images" + (" (nats per image)" if "elbo" in history.test else ""), history.test)
+        unit = " (nats per image)" if "elbo" in history.test else ""
+        print(f"\n{evaluation.as_table(f'test images{unit}', history.test)}")
     for notice in training.notices(history):
         print(f"\nnote: {notice}")
     print(f"\n{time.time() - STARTED:.0f} s. Written: {output}\n{files}")

@@ -1,23 +1,18 @@
 """Trains a convolutional autoencoder to reconstruct, denoise, complete or segment images.
 
-python train/conv_ae.py --backend torch --task denoise --skip-connections
+python train/conv_ae.py --dataset cifar10 --task denoise --corruption gaussian:25/255 --skip-connections
+python train/conv_ae.py --dataset photos --image-size 64 --code-size 4 --code-channels 32
 """
 
 import _flags
 import _run
 
-TASKS = ("reconstruct", "denoise", "complete", "segment")
-EXAMPLES = (
-    "python train/conv_ae.py --dataset cifar10 --task denoise --corruption gaussian:25/255 --skip-connections",
-    "python train/conv_ae.py --dataset photos --image-size 64 --code-size 4 --code-channels 32",
-)
-
 
 def parser() -> _flags.Parser:
-    parser = _flags.Parser(description=__doc__.splitlines()[0], examples=EXAMPLES)
+    parser = _flags.Parser(__doc__)
     _flags.add_backend(parser)
     add = parser.add_argument_group("task").add_argument
-    add("--task", choices=TASKS, default="reconstruct", help="what the images are turned into")
+    add("--task", default="reconstruct", help="reconstruct, denoise, complete or segment")
     _flags.add_corruption(add, "of the images that come in")
     add("--loss", help="mse, mae, ssim or psnr (default: mse; segment: cross-entropy)")
     _flags.add_data(parser, "shapes", training=True)
@@ -53,10 +48,11 @@ def main() -> None:
         blocks=args.blocks,
     )
     steps = data.steps_per_epoch(dataset.train, args.batch_size)
-    optimizer = optimizers.recipe(steps, args.epochs, args.learning_rate, args.clip_norm)
-    model.compile(optimizer, **task.measures(model, args.loss))
-    code = f"{args.code_size}x{args.code_size}x{args.code_channels}"
-    described = f"convolutional autoencoder of code {code} to {args.task}"
+    recipe = optimizers.recipe(steps, args.epochs, args.learning_rate, args.clip_norm)
+    model.compile(recipe, **task.measures(model, args.loss))
+    described = (
+        f"autoencoder of code {'x'.join(map(str, model.get_layer('decoder').inputs[0].shape[1:]))} to {args.task}"
+    )
     pictures = callbacks.task_pictures(task, dataset.validation)
     _run.train(args, model, dataset, described, pictures, task=task, loss=args.loss)
 

@@ -1,6 +1,7 @@
 """Measures a saved model on a split of a data set.
 
-python train/evaluate.py saved_models/vae_shapes.keras
+python train/evaluate.py runs/mine/model.keras --per-class
+python train/evaluate.py saved_models/denoiser_cifar10.keras --corruption gaussian:50/255 --json
 """
 
 import json
@@ -11,14 +12,10 @@ import _environment
 import _flags
 
 COMPLETED = 100  # images that a VAE completes, if --limit does not say: each takes about a second
-EXAMPLES = (
-    "python train/evaluate.py runs/mine/model.keras --per-class",
-    "python train/evaluate.py saved_models/denoiser_cifar10.keras --corruption gaussian:50/255 --json",
-)
 
 
 def parser() -> _flags.Parser:
-    parser = _flags.Parser(description=__doc__.splitlines()[0], epilog=f"examples: {'; '.join(EXAMPLES)}")
+    parser = _flags.Parser(__doc__)
     _flags.add_file(parser)
     _flags.add_backend(parser)
     add = parser.add_argument_group("what to measure").add_argument
@@ -37,16 +34,13 @@ def main() -> None:
     if args.smoke:
         args.limit = args.limit or 20
     _environment.set_environment(parse, args.backend)
-    from keras_ae import get_task, open_model
-    from keras_ae.evaluation import evaluate, per_class
+    from keras_ae import open_model
+    from keras_ae.evaluation import as_table, evaluate, per_class
 
     if args.trust:
         print(f"{args.file} is trusted: code in it may run", file=sys.stderr)
     saved = open_model(args.file, trust=args.trust)
-    if not saved.is_vae:
-        task = saved.task(args.corruption)
-    else:
-        task = get_task("complete", args.corruption) if args.corruption else None
+    task = saved.task(args.corruption) if args.corruption or not saved.is_vae else None
     dataset = saved.load_dataset(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
     split = saved.split(dataset, args.split)
     if task:
@@ -66,9 +60,9 @@ def main() -> None:
         print(json.dumps({"file": str(args.file), **about, **results} | ({"classes": classes} if classes else {})))
         return
     unit = "" if task else " (nats per image)"
-    _flags.table(f"{args.file}: {len(split):,} {args.split} images of {dataset.name}{unit}", results)
-    for name, measures in classes.items():
-        _flags.table(name, measures)
+    title = f"{args.file}: {len(split):,} {args.split} images of {dataset.name}{unit}"
+    for name, measures in {title: results, **classes}.items():
+        print(f"\n{as_table(name, measures)}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Makes pictures from a saved model: samples, reconstructions, completions, restored images and more.
 
-python train/sample.py saved_models/vae_shapes.keras
+python train/sample.py runs/mine/model.keras --labels star,heart --count 16
+python train/sample.py denoiser.keras --dataset photos --split all --separate
 """
 
 import sys
@@ -12,14 +13,10 @@ import _flags
 KINDS = ("samples", "reconstructions", "interpolations", "traversals", "completions", "restored")
 COUNTS = {"interpolations": 16, "completions": 8}  # the others: 64
 SUFFIXES = (".png", ".webp", ".jpg")
-EXAMPLES = (
-    "python train/sample.py runs/mine/model.keras --labels star,heart --count 16",
-    "python train/sample.py denoiser.keras --dataset photos --split all --separate",
-)
 
 
 def parser() -> _flags.Parser:
-    parser = _flags.Parser(description=__doc__.splitlines()[0], epilog=f"examples: {'; '.join(EXAMPLES)}")
+    parser = _flags.Parser(__doc__)
     _flags.add_file(parser)
     _flags.add_backend(parser)
     add = parser.add_argument_group("what to make").add_argument
@@ -61,57 +58,25 @@ def main() -> None:
         raise InputError(f"{'a VAE' if saved.is_vae else 'an autoencoder'} makes no {kind}; choose another --kind")
     if kind != "restored" and (args.mirrored or args.split == "all"):
         raise InputError(f"{kind} take neither --mirrored nor --split all; these are for restored images")
-    if args.labels and not saved.is_conditional:
-        raise InputError("this model is not conditional: leave out --labels")
     output = args.output or pictures.new_path(Path(f"{args.file.stem}-{kind}" + ("" if args.separate else ".png")))
+    where = {name: getattr(args, name) for name in ("data_dir", "cache_dir", "limit")}
+    dataset = None if kind == "samples" else saved.load_dataset(args.dataset, **where)
     if kind == "restored":
-        restore(args, saved, output)
+        count = args.count or (None if args.separate else 64)
+        task = saved.task(args.corruption)
+        named = pictures.restored(saved.model, task, dataset, count, split=args.split, mirrored=args.mirrored)
+        word, images = list(named.items())[-1]
+        if args.separate:
+            pictures.save_each(output, images, pictures.file_names(dataset, count, split=args.split, word=word))
+        else:
+            pictures.comparison(named).save(output)
     else:
-        rows = draw(args, saved, kind, args.count or COUNTS.get(kind, 64))
+        settings = {name: getattr(args, name) for name in ("split", "corruption", "temperature", "seed")}
+        labels = args.labels and args.labels.split(",")
+        count = args.count or COUNTS.get(kind, 64)
+        rows = pictures.of_vae(saved, kind, count, dataset, labels=labels, **settings)
         rows.save_each(output) if args.separate else rows.save(output)
     print(f"written: {output}")
-
-
-def draw(args, saved, kind: str, count: int):
-    """What a VAE shows of itself."""
-    from keras_ae import get_task, pictures
-
-    vae = saved.model
-    labels = args.labels.split(",") if args.labels else vae.class_names
-    labels = [int(label) if label not in vae.class_names and label.isdigit() else label for label in labels]
-    if kind == "samples":
-        labels = labels if saved.is_conditional else None
-        return pictures.samples(vae, count, labels, temperature=args.temperature, seed=args.seed)
-    dataset = load(args, saved)
-    split = saved.split(dataset, args.split)
-    if kind == "completions":
-        task = get_task("complete", args.corruption, label=saved.is_conditional)
-        task.check(dataset)
-        inputs, images, _ = task.take(split, slice(0, count))
-        return pictures.completions(vae, images, inputs["mask"], inputs.get("label"), seed=args.seed)
-    places = slice(0, count)
-    if kind == "reconstructions" and saved.is_conditional:
-        places = split.first_of_each(vae.label_ids(labels, len(labels)), -(-count // len(labels)))
-    batch = split.batch(places)
-    return getattr(pictures, kind)(vae, batch["image"], batch["label"] if saved.is_conditional else None)
-
-
-def restore(args, saved, output: Path) -> None:
-    """What an autoencoder makes of images."""
-    from keras_ae import pictures
-
-    task, dataset = saved.task(args.corruption), load(args, saved)
-    count = args.count or (None if args.separate else 64)
-    named = pictures.restored(saved.model, task, dataset, count, split=args.split, mirrored=args.mirrored)
-    if not args.separate:
-        pictures.comparison(named).save(output)
-        return
-    word, images = list(named.items())[-1]
-    pictures.save_each(output, images, pictures.file_names(dataset, count, split=args.split, word=word))
-
-
-def load(args, saved):
-    return saved.load_dataset(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Finds how many latent features are worth having, with KerasTuner, and shows why.
 
-python train/tune.py --backend jax --dataset cifar10
+python train/tune.py --dataset cifar10 --latent-dims 16,32,64 --max-epochs 5
+python train/tune.py --model conv_ae --code-sizes 2,4 --widths 16,32 --workers 2
 """
 
 import math
@@ -11,24 +12,17 @@ import _environment
 import _flags
 import _run
 
-TUNED = {"latent_dim": int, "code_size": int, "width": int, "learning_rate": float, "beta": float}
-ONLY_OF = {"latent_dim": "vae", "beta": "vae", "code_size": "conv_ae"}
-DEFAULTS = {"vae": ("latent_dims", "8,16,32,40,64,128"), "conv_ae": ("code_sizes", "1,2,3,4")}
+OF = {"latent_dim": "of a VAE", "code_size": "of a conv_ae", "width": "", "learning_rate": "", "beta": "of a VAE"}
 MAY_CHANGE = ("data_dir", "cache_dir", "workers", "time_limit", "output", "run_dir")  # when a search is resumed
-EXAMPLES = (
-    "python train/tune.py --dataset cifar10 --latent-dims 16,32,64 --max-epochs 5",
-    "python train/tune.py --model conv_ae --code-sizes 2,4 --widths 16,32 --workers 2",
-)
 
 
 def parser() -> _flags.Parser:
-    parser = _flags.Parser(description=__doc__.splitlines()[0], examples=EXAMPLES)
+    parser = _flags.Parser(__doc__)
     _flags.add_backend(parser)
     add = parser.add_argument_group("what is tuned: choices, as 8,16,32, or a range, as 8:256").add_argument
-    add("--model", choices=DEFAULTS, default="vae", help="a VAE, or a convolutional autoencoder to reconstruct")
-    for name in TUNED:
-        words = f"{name.replace('_', ' ')}s, of a {ONLY_OF[name]}" if name in ONLY_OF else f"{name.replace('_', ' ')}s"
-        add(f"--{name.replace('_', '-')}s", metavar="LIST", help=words)
+    add("--model", choices=("vae", "conv_ae"), default="vae", help="or a convolutional autoencoder that reconstructs")
+    for name, model in OF.items():
+        add(f"--{name.replace('_', '-')}s", metavar="LIST", help=f"{name.replace('_', ' ')}s {model}")
     add = parser.add_argument_group("search").add_argument
     add("--search", default="grid", help="grid (all combinations), random, bayesian or hyperband")
     add("--trials", type=_flags.positive, default=20, help="of random and bayesian, at most")
@@ -53,31 +47,19 @@ def main() -> None:
     parse = parser()
     args = parse.parse_args()
     _environment.restart_with_allocator()
-    if not any(getattr(args, f"{name}s") for name in TUNED):
-        setattr(args, *DEFAULTS[args.model])
-    texts = {name: text for name in TUNED if (text := getattr(args, f"{name}s"))}
-    for name in texts:
-        if ONLY_OF.get(name, args.model) != args.model:
-            parse.error(f"a {args.model} has no {name}s; leave it out")
     folder = args.run_dir or Path("runs") / f"tune-{args.model}-{Path(args.dataset).name}-{args.backend}"
     output = args.output or folder / "model.keras"
     _environment.set_environment(parse, args.backend)
-    from keras_ae import get_task, runs, tuning
+    from keras_ae import runs, tuning
 
-    space = {name: tuning.parse_choices(text, TUNED[name]) for name, text in texts.items()}
+    space = tuning.parse_space(args.model, {name: getattr(args, f"{name}s") for name in OF})
     if not output.exists():
         runs.check_output(output, card=True)
     flags = runs.plain(vars(args), without=MAY_CHANGE)
     runs.open_search(folder, flags, wait=tuning.workers.is_worker())
     dataset = _flags.load(args)
-    names = ("width", "learning_rate", "batch_size", "conditioning", "precision", "seed")
-    settings = {name: getattr(args, name) for name in names}
-    if args.model == "vae":
-        build = partial(tuning.build_vae, likelihood=args.likelihood, **settings)
-        objective, task = tuning.ELBO, None
-    else:
-        build = partial(tuning.build_autoencoder, code_channels=args.code_channels, **settings)
-        objective, task = tuning.MSE, get_task("reconstruct", label=args.conditioning != "none")
+    names = ("width", "learning_rate", "batch_size", "conditioning", "precision", "seed", "likelihood", "code_channels")
+    build, objective, task = tuning.builder(args.model, **{name: getattr(args, name) for name in names})
     with _run.resumable("resume with the same command"):
         history = tuning.tune(
             build,

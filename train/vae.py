@@ -1,27 +1,22 @@
 """Trains a variational autoencoder on images, with a picture of what it learns each epoch.
 
-python train/vae.py --backend jax
+python train/vae.py --backend jax --epochs 10
+python train/vae.py --dataset photos --image-size 64 --flip --latent-dim 64
 """
 
 import _flags
 import _run
 
-EXAMPLES = (
-    "python train/vae.py --backend jax --epochs 10",
-    "python train/vae.py --dataset photos --image-size 64 --flip --latent-dim 64",
-)
-
 
 def parser() -> _flags.Parser:
-    parser = _flags.Parser(description=__doc__.splitlines()[0], examples=EXAMPLES)
+    parser = _flags.Parser(__doc__)
     _flags.add_backend(parser)
     _flags.add_data(parser, "shapes", training=True)
     add = parser.add_argument_group("model").add_argument
     add("--latent-dim", type=_flags.positive, default=16, help="latent features")
     add("--width", type=_flags.positive, default=32, help="a quarter of the features of the networks' last level")
     _flags.add_conditioning(add, "decoder")
-    likelihoods = "squared_error, bernoulli, gaussian (optimal shared variance) or gaussian_learned"
-    add("--likelihood", default="squared_error", help=likelihoods)
+    add("--likelihood", default="squared_error", help="or bernoulli, gaussian (optimal variance) or gaussian_learned")
     add("--beta", type=_flags.not_negative, default=1.0, help="weight of the KL")
     add("--kl-warmup", type=_flags.not_negative, default=0.0, help="epochs over which that weight grows from 0")
     add("--free-bits", type=_flags.not_negative, default=0.0, help="nats per latent that cost nothing")

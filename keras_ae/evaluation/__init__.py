@@ -12,7 +12,7 @@ from keras_ae.evaluation.restoration import evaluate_completions, evaluate_task
 from keras_ae.models import VAE
 from keras_ae.tasks import Task
 
-__all__ = ["evaluate", "per_class"]
+__all__ = ["as_table", "evaluate", "per_class"]
 
 
 def evaluate(
@@ -84,3 +84,16 @@ def per_class(measure: Callable[[Split], dict], dataset: Dataset, split: Split) 
         if len(part):
             results[name] = {"images": len(part), **measure(part)}
     return results
+
+
+def as_table(title: str, results: dict) -> str:
+    """Names and values in two columns, below a title.
+
+    >>> print(as_table("test images", {"mse": 0.0123456, "images": 40}))
+    test images
+      mse     0.012346
+      images  40
+    """
+    width = max(map(len, results))
+    values = {name: f"{value:.5g}" if isinstance(value, float) else value for name, value in results.items()}
+    return "\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in values.items())])

@@ -78,12 +78,12 @@ class SavedModel:
         return self._said("loss")
 
     def task(self, corruption: str | None = None) -> Task:
-        """The task of an autoencoder, with the corruption it was trained on or another.
+        """The task of an autoencoder, with the corruption it was trained on or another. A VAE can complete.
 
         Raises:
             InputError: the file does not say what the model was trained for; or as `get_task`.
         """
-        name = self._said("task")
+        name = "complete" if self.is_vae else self._said("task")
         if name is None:
             raise InputError(
                 f"{self.path} does not say what it was trained for; "

@@ -7,10 +7,10 @@ validation MSE (an autoencoder), of each trial's best epoch.
 """
 
 from keras_ae.tuning import report, workers
-from keras_ae.tuning.build import build_autoencoder, build_vae
+from keras_ae.tuning.build import build_autoencoder, build_vae, builder, parse_choices, parse_space
 from keras_ae.tuning.oracles import results, tuned
 from keras_ae.tuning.search import ELBO, MSE, HyperModel, Search
-from keras_ae.tuning.tune import parse_choices, tune
+from keras_ae.tuning.tune import tune
 
 __all__ = [
     "ELBO",
@@ -19,7 +19,9 @@ __all__ = [
     "Search",
     "build_autoencoder",
     "build_vae",
+    "builder",
     "parse_choices",
+    "parse_space",
     "report",
     "results",
     "tune",

@@ -1,10 +1,21 @@
 """The models of a search: what a trial tunes are arguments by name, and the others have the scripts' defaults."""
 
+from collections.abc import Callable
+from functools import partial
+
+import keras_tuner
+
 from keras_ae import data
+from keras_ae.errors import InputError, one_of
 from keras_ae.models import VAE, conv_autoencoder, conv_vae
 from keras_ae.optimizers import recipe
-from keras_ae.tasks import get_task
+from keras_ae.tasks import Task, get_task
 from keras_ae.training import prepare
+from keras_ae.tuning.search import ELBO, MSE
+
+TUNED = {"latent_dim": int, "code_size": int, "width": int, "learning_rate": float, "beta": float}
+SPACES = {"vae": {"latent_dim": [8, 16, 32, 40, 64, 128]}, "conv_ae": {"code_size": [1, 2, 3, 4]}}
+LACKS = {"vae": {"code_size"}, "conv_ae": {"latent_dim", "beta"}}
 
 
 def build_vae(
@@ -79,3 +90,60 @@ def build_autoencoder(
     task = get_task("reconstruct", label=conditioning != "none")
     model.compile(recipe(steps, epochs, learning_rate), **task.measures(model))
     return model
+
+
+def builder(
+    model: str, *, conditioning: str = "none", likelihood: str = "squared_error", code_channels: int = 128, **settings
+) -> tuple[Callable, keras_tuner.Objective, Task | None]:
+    """How the trials of a kind of model are built, what compares them, and the task of their batches.
+
+    Args:
+        model: "vae" or "conv_ae".
+        likelihood: of a VAE.
+        code_channels: of an autoencoder.
+        settings: more arguments of `build_vae` and `build_autoencoder`.
+
+    >>> build, objective, task = builder("conv_ae", width=4)
+    >>> objective.name, task.name
+    ('val_mse', 'reconstruct')
+    """
+    one_of(model, SPACES, "model")
+    settings["conditioning"] = conditioning
+    if model == "vae":
+        return partial(build_vae, likelihood=likelihood, **settings), ELBO, None
+    task = get_task("reconstruct", label=conditioning != "none")
+    return partial(build_autoencoder, code_channels=code_channels, **settings), MSE, task
+
+
+def parse_space(model: str, texts: dict[str, str | None]) -> dict[str, list | tuple]:
+    """The space of a search, from what is tuned to choices as text. Without any text, the usual sizes of the code.
+
+    Raises:
+        InputError: the model does not have what is to be tuned, or a text is neither choices nor a range.
+
+    >>> parse_space("vae", {"latent_dim": "8,16", "beta": None})
+    {'latent_dim': [8, 16]}
+    """
+    texts = {name: text for name, text in texts.items() if text}
+    for name in texts:
+        if name in LACKS[model]:
+            raise InputError(f"a {model} has no {name}s; leave it out")
+    return {name: parse_choices(text, TUNED[name]) for name, text in texts.items()} or SPACES[model]
+
+
+def parse_choices(text: str, kind: type) -> list | tuple:
+    """Of "8,16,32" the list of numbers, of "8:256" the pair.
+
+    Raises:
+        InputError: the text is neither.
+
+    >>> parse_choices("8,16,32", int), parse_choices("1e-3:1e-2", float)
+    ([8, 16, 32], (0.001, 0.01))
+    """
+    try:
+        numbers = [kind(number) for number in text.replace(":", ",").split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or (":" in text and (len(numbers) != 2 or not 0 < numbers[0] < numbers[1])):
+        raise InputError(f"'{text}' is neither choices, as 8,16,32, nor a range above 0, as 8:256")
+    return tuple(numbers) if ":" in text else numbers

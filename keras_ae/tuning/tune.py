@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 
 from keras_ae import data
-from keras_ae.errors import InputError
 from keras_ae.training import History
 from keras_ae.tuning.report import train_best, write
 from keras_ae.tuning.search import Search
@@ -71,24 +70,6 @@ def tune(
     print(_table(search, dataset))
     print("\ntraining the best again, also on the images that validated", flush=True)
     return train_best(search, build, load_all() if load_all else dataset, output, metadata)
-
-
-def parse_choices(text: str, kind: type) -> list | tuple:
-    """Of "8,16,32" the list of numbers, of "8:256" the pair.
-
-    Raises:
-        InputError: the text is neither.
-
-    >>> parse_choices("8,16,32", int), parse_choices("1e-3:1e-2", float)
-    ([8, 16, 32], (0.001, 0.01))
-    """
-    try:
-        numbers = [kind(number) for number in text.replace(":", ",").split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or (":" in text and (len(numbers) != 2 or not 0 < numbers[0] < numbers[1])):
-        raise InputError(f"'{text}' is neither choices, as 8,16,32, nor a range above 0, as 8:256")
-    return tuple(numbers) if ":" in text else numbers
 
 
 def _table(search: Search, dataset: data.Dataset) -> str:
