@@ -14,7 +14,7 @@ pytestmark = once("no backend in it")
 
 @pytest.fixture
 def experiment(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks" / "quality")
     return importlib.import_module
 
 

@@ -1,4 +1,4 @@
-"""Models that the training scripts make, each in a run folder of its own: begun, gone on with, or found done."""
+"""Models that the training scripts make, each in a run folder of its own: started, resumed, or there already."""
 
 import contextlib
 import json
@@ -8,34 +8,34 @@ import sys
 import time
 from pathlib import Path
 
-import _flags
+import _setup
 
-SCRIPTS = Path(__file__).parent.parent / "train"
+SCRIPTS = _setup.ROOT / "train"
 
 
-def parser(description: str, dataset: str) -> _flags.Parser:
-    """The flags of every experiment that trains; what follows `--` goes to the training script."""
-    parser = _flags.Parser(description=description)
-    _flags.add_backend(parser)
-    _flags.add_data(parser, dataset)
+def parser(description: str, dataset: str) -> _setup.flags.Parser:
+    """The flags of every experiment that trains. What follows `--` goes to the training script."""
+    parser = _setup.parser(description, dataset)
+    parser.usage = "%(prog)s --runs DIR [flags] [-- flags of the training script]"
     parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="where the runs are, or will be")
     parser.add_argument("flags", nargs="*", metavar="-- FLAG", help="flags of the training script, for every run")
     return parser
 
 
-def train(script: str, args, name: str, *flags) -> tuple[Path, float]:
-    """Trains with the flags of `args` and `flags` in `args.runs/name`, or goes on there, or finds it done.
+def train(script: str, args, name: str, *more) -> tuple[Path, float]:
+    """Trains in `args.runs/name` with the flags of `args` and `more`: starts, resumes, or sees that it is done.
 
-    Returns the model's file, and the seconds that the script has run.
+    Returns:
+        The model's file, and the seconds that the script has run.
     """
     folder, notes = args.runs / name, args.runs / f"{name}.json"
     limit = ["--limit", args.limit] if args.limit else []
-    asked = [script, "--dataset", args.dataset, "--backend", args.backend, *limit, *args.flags, *flags]
+    asked = [script, "--dataset", args.dataset, "--backend", args.backend, *limit, *args.flags, *more]
     asked = [str(flag) for flag in asked]
     args.runs.mkdir(parents=True, exist_ok=True)
     note = json.loads(notes.read_text()) if notes.exists() else {"asked": asked, "seconds": 0.0}
     if note["asked"] != asked:
-        sys.exit(f"{folder} was begun by {' '.join(note['asked'])}; ask for the same, or take another --runs")
+        sys.exit(f"{folder} was begun by {' '.join(note['asked'])}; give the same flags, or another --runs")
     model = folder / "model.keras"
     if not model.exists():
         begin = ["--resume", folder] if folder.exists() else [*asked[1:], "--run-dir", folder]
@@ -50,7 +50,7 @@ def _places(args) -> list:
 
 
 def _run(command: list, note: dict, notes: Path) -> None:
-    """Runs the script to its end, and keeps the time; stops with it."""
+    """Runs the script to its end, and keeps the time. A signal stops both."""
     process = subprocess.Popen([sys.executable, SCRIPTS / command[0], *map(str, command[1:])], stdout=sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to both, and the script saves first

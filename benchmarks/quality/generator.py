@@ -1,23 +1,22 @@
-"""Generators alone: images from random codes of an autoencoder beside samples of a VAE, and how far each is from real.
+"""Generators alone: random codes of an autoencoder next to samples of a VAE, and how far each is from real images.
 
-python benchmarks/generator.py --dataset cifar10 --autoencoder runs/codes/4x4x8/model.keras \
+python benchmarks/quality/generator.py --dataset cifar10 --autoencoder runs/codes/4x4x8/model.keras \\
     --vae saved_models/vae_cifar10.keras --output generator.png
 
 The codes of the autoencoder are drawn from a Gaussian and from a mixture of ten Gaussians, fitted to those of the
-training images; the time grows with the square of the code's values. The distance is Fréchet's (Dowson & Landau 1982)
-between Gaussians fitted to the features of a classifier that is trained here on the same training images: it compares
-within one run of this script, and is not the FID, whose features are those of another network. Every row has as many
-images as are held out (validation and test).
+training images. The time grows with the square of the code's values. The distance is Fréchet's (Dowson & Landau 1982)
+between Gaussians fitted to the features of a classifier that is trained here on the same training images: it is
+comparable within one run of this script, and is not the FID, whose features are those of another network. Every row
+has as many images as are held out (validation and test).
 """
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import _environment
-import _flags
 import numpy as np
+from _setup import flags, load, parser, prepare
 
 COMPONENTS = 10
 FEATURES = 128
@@ -68,11 +67,13 @@ def random_codes(codes: np.ndarray, count: int) -> dict[str, np.ndarray]:
     """Codes (count, d) from distributions fitted to `codes` (n, d)."""
     from sklearn.mixture import GaussianMixture
 
-    found = {}
+    codes = codes.astype("float64")
+    drawn = {}
     for name, components in (("one Gaussian", 1), (f"{COMPONENTS} Gaussians", COMPONENTS)):
-        mixture = GaussianMixture(components, max_iter=50, random_state=0).fit(codes.astype("float64"))
-        found[name] = np.random.default_rng(0).permutation(mixture.sample(count)[0]).astype("float32")
-    return found
+        mixture = GaussianMixture(components, max_iter=50, random_state=0).fit(codes)
+        sampled, _ = mixture.sample(count)
+        drawn[name] = np.random.default_rng(0).permutation(sampled).astype("float32")
+    return drawn
 
 
 def generated(autoencoder, vae, dataset):
@@ -94,21 +95,19 @@ def generated(autoencoder, vae, dataset):
 
 
 def main() -> None:
-    parser = _flags.Parser(description=__doc__.splitlines()[0])
-    _flags.add_backend(parser)
-    _flags.add_data(parser, "cifar10")
-    parser.add_argument("--autoencoder", type=Path, required=True, metavar="FILE", help="without labels")
-    parser.add_argument("--vae", type=Path, required=True, metavar="FILE", help="of the same data set")
-    parser.add_argument("--epochs", type=_flags.positive, default=8, help="of the classifier")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="a picture")
-    args = parser.parse_args()
-    _environment.set_environment(parser, args.backend)
+    parse = parser(__doc__, "cifar10")
+    parse.usage = "%(prog)s --autoencoder FILE --vae FILE [flags]"
+    parse.add_argument("--autoencoder", type=Path, required=True, metavar="FILE", help="without labels")
+    parse.add_argument("--vae", type=Path, required=True, metavar="FILE", help="of the same data set")
+    parse.add_argument("--epochs", type=flags.positive, default=8, help="of the classifier")
+    parse.add_argument("--output", type=Path, metavar="FILE", help="a picture")
+    args = parse.parse_args()
+    prepare(parse, args.backend)
     import keras
 
-    from keras_ae import InputError, data, images, load_model
+    from keras_ae import InputError, load_model, pictures
 
-    dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
-    _environment.forget_tensorflow(args.backend)
+    dataset = load(args.dataset, args, args.limit)
     if not dataset.class_names:
         raise InputError(f"{dataset.name} has no classes; take a data set with labels")
     autoencoder, vae = load_model(args.autoencoder), load_model(args.vae)
@@ -127,8 +126,8 @@ def main() -> None:
         shown[name] = row[:SHOWN]
         print(f"| {name} | {frechet_distance(features(row), reference):.3g} |", flush=True)
     if args.output:
-        images.grid(np.stack(list(shown.values())), list(shown)).save(args.output)
+        pictures.grid(np.stack(list(shown.values())), list(shown)).save(args.output)
 
 
 if __name__ == "__main__":
-    _flags.run(main)
+    flags.run(main)

@@ -1,13 +1,12 @@
 """What the default network and schedule are worth: one thing changed at a time, trained for as many batches.
 
-python benchmarks/variants.py
+python benchmarks/quality/variants.py
 
 The default network for CIFAR-10 without labels, its optimizer and schedule over `--batches` batches of 128 mirrored
-images, scored on the validation images. What costs more or less a step is to be compared at equal time:
+images, scored on the validation images. Compare what costs more or less a step at equal time, for example by
 --only default --width 64 --batches 245.
 """
 
-import argparse
 import sys
 import time
 from contextlib import redirect_stdout
@@ -15,12 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-import _contenders
-from _networks import default_network, keras_networks
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
-import _environment
-import _flags
+from _setup import add_places, environment, flags, load, parser, prepare
 
 PARTS = 7  # of the schedule: the time of a step is their median, without the first
 
@@ -35,8 +31,8 @@ def changed(model, change):
 
     def clone(layer):
         config = layer.get_config()
-        made = change(layer, config) if isinstance(layer, layers.Conv2D | layers.Dense) else None
-        return made or type(layer).from_config(config)
+        replaced = change(layer, config) if isinstance(layer, layers.Conv2D | layers.Dense) else None
+        return replaced or type(layer).from_config(config)
 
     return keras.models.clone_model(model, clone_function=clone)
 
@@ -73,7 +69,7 @@ def normalised(kind, **arguments):
 
 
 def deeper(layer, config):
-    """A 3x3 convolution more on both sides of the lowest features, 4x4."""
+    """One more 3x3 convolution on both sides of the lowest features, 4x4."""
     from keras import Sequential
 
     from keras_ae.layers import Conv2D
@@ -134,7 +130,9 @@ def optimizer(kind: str, peak: float, steps: int):
 
 def trained(name: str, images, validation, width: int, batches: int, seed: int) -> tuple[float, float]:
     """(milliseconds of a step, SSE + KL of the validation images)."""
+    import _contenders
     import keras
+    from _networks import default_network, keras_networks
 
     from keras_ae import VAE
 
@@ -144,42 +142,39 @@ def trained(name: str, images, validation, width: int, batches: int, seed: int) 
     networks = keras_networks(network)
     vae = VAE(*(changed(model, change) for model in networks) if change else networks)
     steps = batches // PARTS
-    marks, found = [], []
+    marks, scores = [], []
 
     def tick(score):
         marks.append(time.perf_counter())
         if len(marks) == PARTS + 1:
-            found.append(score(validation))
+            scores.append(score(validation))
 
     with redirect_stdout(sys.stderr):
         _contenders.fit_vae(vae, optimizer(schedule, peak, steps), network, images, steps, PARTS, tick, flip=True)
     seconds = [end - begin for begin, end in pairwise(marks[1:])]
-    return 1000 * median(seconds) / steps, found[0]
+    return 1000 * median(seconds) / steps, scores[0]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", choices=_flags.BACKENDS, default="tensorflow")
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
-    parser.add_argument("--width", type=int, default=32, help="of the networks")
-    parser.add_argument("--batches", type=int, default=756, help="of the whole schedule")
-    parser.add_argument("--seeds", type=int, default=1, help="trainings of each, from other weights")
-    parser.add_argument("--data-dir", help="where prepared tensorflow-datasets lie")
-    parser.add_argument("--cache-dir", help="where decoded images are kept")
-    args = parser.parse_args()
-    _environment.restart_with_allocator()
-    _contenders.prepare(args.backend)
-    from keras_ae import data
-
-    dataset = data.load("cifar10", data_dir=args.data_dir, cache_dir=args.cache_dir)
+    parse = parser(__doc__)
+    flags.add_backend(parse)
+    parse.add_argument("--only", nargs="+", choices=VARIANTS, metavar="NAME", help=f"some of {'; '.join(VARIANTS)}")
+    parse.add_argument("--width", type=flags.positive, default=32, help="of the networks")
+    parse.add_argument("--batches", type=flags.positive, default=756, help="of the whole schedule")
+    parse.add_argument("--seeds", type=flags.positive, default=1, help="trainings of each, from other weights")
+    add_places(parse)
+    args = parse.parse_args()
+    environment.restart_with_allocator()
+    prepare(parse, args.backend)
+    dataset = load("cifar10", args)
     images, validation = (split.arrays["images"][split.indices] for split in (dataset.train, dataset.validation))
     print(f"{args.backend}, width {args.width}, {args.batches} batches\n")
     print("| | ms a step | SSE + KL |\n| --- | --- | --- |")
-    for name in args.only:
+    for name in args.only or VARIANTS:
         runs = [trained(name, images, validation, args.width, args.batches, seed) for seed in range(args.seeds)]
         step = median(milliseconds for milliseconds, _ in runs)
         print(f"| {name} | {step:.0f} | {', '.join(f'{score:.2f}' for _, score in runs)} |", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    flags.run(main)

@@ -1,29 +1,24 @@
-"""Denoising and completion beside the best that scikit-image offers without a network.
+"""Denoising and completion, compared with the best that scikit-image offers without a network.
 
-python benchmarks/restoration.py --dataset cifar10 --denoiser saved_models/denoiser_cifar10.keras \
+python benchmarks/quality/restoration.py --dataset cifar10 --denoiser saved_models/denoiser_cifar10.keras \\
     --completer saved_models/completer_cifar10.keras
 
-The same corrupted test images for all, in one run, for the tasks of the models given. The parameters of
-the classical methods are tuned on the first validation images, by PSNR. Needs requirements-dev.txt.
+All get the same corrupted test images. The tasks are those of the models. The parameters of the classical methods are
+tuned on the first validation images, by PSNR. Needs requirements-dev.txt.
 """
 
 import json
-import os
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
-sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import _flags
 import numpy as np
+from _setup import flags, load, parser, prepare
 from skimage.metrics import structural_similarity
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet, inpaint_biharmonic
-
-from keras_ae import InputError, data, get_task, load_model, restore_images
-from keras_ae.pictures import grid
 
 SIGMA = 25 / 255
 SHOWN = 8  # images of the picture
@@ -74,6 +69,8 @@ def tuned(function, parameters, noisy, originals):
 
 
 def denoising(dataset, model, tune: int) -> list[dict]:
+    from keras_ae import get_task
+
     what, corruption = next(iter(TASKS.items()))
     task = get_task("denoise", corruption)
     inputs, target = task.take(dataset.test, slice(None))
@@ -88,6 +85,8 @@ def denoising(dataset, model, tune: int) -> list[dict]:
 
 
 def completion(dataset, model, what: str, corruption: str) -> list[dict]:
+    from keras_ae import get_task
+
     inputs, target, missing = get_task("complete", corruption).take(dataset.test, slice(None))
     started = time.time()
     restored = np.stack(
@@ -101,12 +100,14 @@ def completion(dataset, model, what: str, corruption: str) -> list[dict]:
     return rows + ours(what, model, inputs["image"], target, missing, mask=inputs["mask"])
 
 
-def ours(what, model, images, target, weights=None, **given) -> list[dict]:
-    """Of the model alone, and of its mean with the mirrored images'."""
+def ours(what, model, images, target, weights=None, **mask) -> list[dict]:
+    """What the model restores, and the mean of this and of what it restores of the mirrored images."""
+    from keras_ae import restore_images
+
     rows = []
     for method, mirrored in (("keras_ae", False), ("keras_ae, mirrored mean", True)):
         started = time.time()
-        restored = restore_images(model, images, **given, mirrored=mirrored)
+        restored = restore_images(model, images, **mask, mirrored=mirrored)
         rows.append(row(what, method, "", restored, target, weights, time.time() - started))
     return rows
 
@@ -125,45 +126,49 @@ def row(what, method, parameter, restored, target, weights=None, seconds=0.0) ->
 
 
 def draw(dataset, rows: list[dict], path: Path) -> None:
-    """The first test images; for each task what comes in, the best of the others, and keras_ae."""
+    """The first test images. For each task what comes in, the best of the others, and keras_ae."""
+    from keras_ae import pictures
+
     labels, shown = ["original"], [dataset.test.batch(slice(0, SHOWN))["image"]]
     for what in TASKS:
-        found = [each for each in rows if each["task"] == what]
-        if found:
-            given, *others, alone, _ = found
-            labels += [what, *(f"{each['method']}, {each['psnr']:.1f} dB" for each in (best_of(others), alone))]
-            shown += [each["shown"] for each in (given, best_of(others), alone)]
-    grid(np.stack(shown), labels).save(path)
+        if results := [result for result in rows if result["task"] == what]:
+            corrupted, *others, alone, _ = results
+            best = best_of(others)
+            labels += [what, *(f"{result['method']}, {result['psnr']:.1f} dB" for result in (best, alone))]
+            shown += [result["shown"] for result in (corrupted, best, alone)]
+    pictures.grid(np.stack(shown), labels).save(path)
 
 
 def best_of(rows: list[dict]) -> dict:
-    return max(rows, key=lambda each: each["psnr"])
+    return max(rows, key=lambda result: result["psnr"])
 
 
 def table(rows: list[dict]) -> None:
     """The rows, and how far keras_ae is ahead of the best of the others of a task."""
     print("| task | method | parameter | PSNR | SSIM | ms an image |\n| --- | --- | --- | --- | --- | --- |")
-    for each in rows:
-        print("| {task} | {method} | {parameter} | {psnr:.2f} | {ssim:.4f} | {ms_per_image:.2f} |".format(**each))
+    for result in rows:
+        print("| {task} | {method} | {parameter} | {psnr:.2f} | {ssim:.4f} | {ms_per_image:.2f} |".format(**result))
     for what in TASKS:
-        found = [each for each in rows if each["task"] == what]
-        for each in found[-2:]:
-            ahead = each["psnr"] - best_of(found[:-2])["psnr"]
-            print(f"{what}: {each['method']} {ahead:+.2f} dB against the best of the others")
+        results = [result for result in rows if result["task"] == what]
+        for own in results[-2:]:
+            ahead = own["psnr"] - best_of(results[:-2])["psnr"]
+            print(f"{what}: {own['method']} {ahead:+.2f} dB against the best of the others")
 
 
 def main() -> None:
-    parser = _flags.Parser(description=__doc__.splitlines()[0])
-    _flags.add_data(parser, "cifar10")
-    parser.add_argument("--denoiser", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task denoise")
-    parser.add_argument("--completer", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task complete")
-    parser.add_argument("--tune", type=_flags.positive, default=100, help="validation images to tune the others on")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="a picture of the first test images")
-    parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
-    args = parser.parse_args()
+    parse = parser(__doc__, "cifar10")
+    parse.add_argument("--denoiser", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task denoise")
+    parse.add_argument("--completer", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task complete")
+    parse.add_argument("--tune", type=flags.positive, default=100, help="validation images to tune the others on")
+    parse.add_argument("--output", type=Path, metavar="FILE", help="a picture of the first test images")
+    parse.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+    args = parse.parse_args()
     if not (args.denoiser or args.completer):
-        parser.error("nothing to compare; give --denoiser, --completer or both")
-    dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir)
+        parse.error("nothing to compare; give --denoiser, --completer or both")
+    prepare(parse, args.backend)
+    from keras_ae import InputError, load_model
+
+    dataset = load(args.dataset, args)
     if dataset.image_shape[2] != 3:
         raise InputError(f"the images of {dataset.name} have one channel; the comparison is for colour images")
     dataset = replace(dataset, test=replace(dataset.test, indices=dataset.test.indices[: args.limit]))
@@ -175,13 +180,13 @@ def main() -> None:
     if args.output:
         draw(dataset, rows, args.output)
     if args.json:
-        print(json.dumps([{name: value for name, value in each.items() if name != "shown"} for each in rows], indent=1))
+        numbers = [{name: value for name, value in result.items() if name != "shown"} for result in rows]
+        print(json.dumps(numbers, indent=1))
         return
-    print(
-        f"{dataset.name}, {len(dataset.test):,} test images; PSNR in dB, over the missing pixels only where any are\n"
-    )
+    print(f"{dataset.name}, {len(dataset.test):,} test images")
+    print("PSNR in dB. Where pixels are missing it is over these only\n")
     table(rows)
 
 
 if __name__ == "__main__":
-    _flags.run(main)
+    flags.run(main)

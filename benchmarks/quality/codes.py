@@ -1,23 +1,23 @@
-"""The error of autoencoders against the size of their code, beside principal components of as many values.
+"""The error of autoencoders against the size of their code, next to principal components of as many values.
 
-python benchmarks/codes.py --dataset cifar10 --runs runs/codes --codes 4x4x4,4x4x8 -- --width 64 --flip --epochs 15
+python benchmarks/quality/codes.py --dataset cifar10 --runs runs/codes --codes 4x4x4,4x4x8 \\
+    -- --width 64 --flip --epochs 15
 
 Trains one for each code (height x width x features) by train/conv_ae.py and measures it on the test images and on the
-first training images. The components are fitted on the images that the autoencoders are trained on: with --flip on
-their mirror images, too.
+first training images. The components are fitted to the images that the autoencoders are trained on: with --flip to
+their mirror images too.
 """
 
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import _environment
-import _flags
 import _trained
 import numpy as np
 from _pca import along, components
+from _setup import flags, load, prepare
 
 TRAINING = 2000  # images that the error on training images is measured on
 SHOWN = 8
@@ -32,7 +32,7 @@ def code(text: str) -> tuple[int, int]:
 
 
 def pca_errors(split, others: dict, counts: list[int], mirrored: bool) -> dict:
-    """The mean squared error of each of `others` for each count of principal components of `split` that are kept."""
+    """The mean squared error of each of `others` for each count of principal components of `split`."""
     mean, _, directions = components(split, mirrored)
     directions = directions[:, : max(counts)]
     errors = {}
@@ -64,9 +64,8 @@ def draw(rows: list[dict], title: str, path: Path) -> None:
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
     for name, colour in (("test", "tab:blue"), ("train", "tab:cyan")):
-        axes.plot(
-            [row["values"] for row in rows], [row[name] for row in rows], "o", color=colour, label=f"keras_ae, {name}"
-        )
+        x, y = [row["values"] for row in rows], [row[name] for row in rows]
+        axes.plot(x, y, "o", color=colour, label=f"keras_ae, {name}")
     pca = sorted((row["values"], row["pca"]) for row in rows if row["pca"])
     axes.plot(*zip(*pca, strict=True), color="tab:orange", marker=".", label="principal components, test")
     place = {"xytext": (-6, 0), "textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 8}
@@ -78,67 +77,68 @@ def draw(rows: list[dict], title: str, path: Path) -> None:
     axes.minorticks_off()
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.margins(x=0.12)  # room for the names beside the outer points
+    axes.margins(x=0.12)  # room for the names next to the outer points
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=100)
 
 
 def main() -> None:
-    parser = _trained.parser(__doc__.splitlines()[0], "cifar10")
-    parser.add_argument("--codes", required=True, help="such as 1x1x512,2x2x128")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="a plot")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="test images, and what each code makes of them")
-    args = parser.parse_args()
-    try:
-        codes = {text: code(text) for text in args.codes.split(",")}
-    except ValueError:
-        parser.error(f"--codes {args.codes}: give square codes like 2x2x512, joined by commas")
-    if taken := {"--task", "--conditioning", "--image-size"}.intersection(args.flags):
-        parser.error(
-            f"{', '.join(taken)} is not for this experiment: it reconstructs images as they are, without labels"
-        )
-    _environment.set_environment(parser, args.backend)
-    from keras_ae import data, images, load_model, restore_images
+    args, codes = arguments()
+    from keras_ae import open_model, pictures, restore_images
 
-    dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
-    first = replace(dataset.train, indices=dataset.train.indices[:TRAINING])
+    dataset = load(args.dataset, args, args.limit)
+    splits = {
+        "train": replace(dataset.train, indices=dataset.train.indices[:TRAINING]),
+        "test": dataset.test,
+    }
     values = {text: size**2 * features for text, (size, features) in codes.items()}
-    mirrored = "--flip" in args.flags
-    pca = pca_errors(dataset.train, {"test": dataset.test, "train": first}, list(values.values()), mirrored)
+    pca = pca_errors(dataset.train, splits, list(values.values()), mirrored="--flip" in args.flags)
     print(f"{dataset.name}: {len(dataset.train):,} training images, {len(dataset.test):,} test images\n")
     print("| code | values | weights | minutes | MSE: train | test | PCA: train | test |")
     print("| --- " * 8 + "|")
     rows, shown = [], {"original": dataset.test.batch(slice(0, SHOWN))["image"]}
     for text, (size, features) in codes.items():
         file, seconds = _trained.train("conv_ae.py", args, text, "--code-size", size, "--code-channels", features)
-        model = load_model(file)
-        shown[text] = restore_images(model, shown["original"])
-        weights, errors = measured(model, {"test": dataset.test, "train": first})
-        theirs = [pca[name].get(values[text]) for name in ("train", "test")]
-        row = {"code": text, "values": values[text], "pca": theirs[1], **errors}
+        saved = open_model(file)
+        shown[text] = restore_images(saved.model, shown["original"])
+        components_mse = {name: pca[name].get(values[text]) for name in splits}
+        row = {"code": text, "values": values[text], **errors(saved, splits), "pca": components_mse["test"]}
         rows.append(row)
-        cells = [text, values[text], f"{weights:,}", f"{seconds / 60:.0f}", f"{row['train']:.5f}"]
-        cells += [f"**{row['test']:.5f}**", *(f"{each:.5f}" if each else "" for each in theirs)]
+        cells = [text, values[text], f"{saved.model.count_params():,}", f"{seconds / 60:.0f}"]
+        cells += [f"{row['train']:.5f}", f"**{row['test']:.5f}**"]
+        cells += [f"{mse:.5f}" if mse else "" for mse in components_mse.values()]
         print("| " + " | ".join(map(str, cells)) + " |", flush=True)
     if args.output:
         draw(rows, f"{dataset.name}, {len(dataset.test):,} test images", args.output)
     if args.picture:
-        images.grid(np.stack(list(shown.values())), list(shown)).save(args.picture)
+        pictures.grid(np.stack(list(shown.values())), list(shown)).save(args.picture)
 
 
-def measured(model, splits: dict) -> tuple[int, dict]:
-    """The number of weights of an autoencoder without labels, and its mean squared error on each split."""
-    from keras_ae import data, get_task
+def arguments():
+    """The flags, and (size, features) of each code by its name."""
+    parse = _trained.parser(__doc__, "cifar10")
+    parse.add_argument("--codes", required=True, metavar="LIST", help="such as 1x1x512,2x2x128")
+    parse.add_argument("--output", type=Path, metavar="FILE", help="a plot")
+    parse.add_argument("--picture", type=Path, metavar="FILE", help="test images, and what each code makes of them")
+    args = parse.parse_args()
+    try:
+        codes = {text: code(text) for text in args.codes.split(",")}
+    except ValueError:
+        parse.error(f"--codes {args.codes}: give square codes like 2x2x512, joined by commas")
+    if taken := {"--task", "--conditioning", "--image-size"}.intersection(args.flags):
+        names = ", ".join(sorted(taken))
+        parse.error(f"this experiment reconstructs images as they are, without labels; leave out {names}")
+    prepare(parse, args.backend)
+    return args, codes
 
-    task = get_task("reconstruct")
-    model.compile(**task.measures(model))
-    errors = {}
-    for name, split in splits.items():
-        results = model.evaluate(data.evaluation_batches(split, task=task), return_dict=True, verbose=0)
-        errors[name] = float(results["mse"])
-    return model.count_params(), errors
+
+def errors(saved, splits: dict) -> dict[str, float]:
+    """The mean squared error of a saved autoencoder on each split."""
+    from keras_ae import evaluate
+
+    return {name: evaluate(saved.model, split, task=saved.task())["mse"] for name, split in splits.items()}
 
 
 if __name__ == "__main__":
-    _flags.run(main)
+    flags.run(main)

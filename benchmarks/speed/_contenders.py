@@ -1,11 +1,10 @@
 """What is timed side by side: each trains a network of `_networks` with Adam on images in memory.
 
-All have the arguments (network, images, steps, epochs, tick, learning_rate). `images` are uint8 (n, height, width, 3).
+All take (network, images, steps, epochs, tick, learning_rate). `images` are uint8 (n, height, width, 3).
 `tick(None)` is called before the first batch, and `tick(score)` after each of the `epochs` of `steps` batches, where
 `score(images)` is the mean of SSE + KL.
 """
 
-import os
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -46,16 +45,17 @@ def fit_vae(vae, optimizer, network, images, steps, epochs, tick, flip=False):
 
     with callbacks.StopOnSignal() as stop:
         vae.fit(
-            data.training_batches(split, network.batch_size, flip=flip),
+            data.training_batches(split, network.batch_size, flip=flip, endless=True),
             steps_per_epoch=steps,
             shuffle=False,
             epochs=epochs,
             verbose=0,
-            callbacks=[_ticks(tick, score), callbacks.Progress(), stop],
+            callbacks=[ticks(tick, score), callbacks.Progress(), stop],
         )
 
 
-def _ticks(tick, score):
+def ticks(tick, score):
+    """A callback that calls `tick`, as all contenders do."""
     import keras
 
     return keras.callbacks.LambdaCallback(
@@ -91,7 +91,7 @@ def stock_fit(network, images, steps, epochs, tick, learning_rate):
         return vae.evaluate(_floats(others), batch_size=EVALUATED, verbose=0)
 
     x = _floats(images[: steps * network.batch_size])
-    vae.fit(x, batch_size=network.batch_size, epochs=epochs, verbose=0, callbacks=[_ticks(tick, score)])
+    vae.fit(x, batch_size=network.batch_size, epochs=epochs, verbose=0, callbacks=[ticks(tick, score)])
 
 
 def torch_loop(network, images, steps, epochs, tick, learning_rate):
@@ -265,12 +265,3 @@ CONTENDERS = {
     "jax loop": (jax_loop, None),
     "pythae": (pythae, None),
 }
-
-
-def prepare(backend: str | None) -> None:
-    """What must be set before the imports."""
-    os.environ["KERAS_BACKEND"] = backend or "torch"  # without one, Keras only helps to read the images
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    if backend != "tensorflow":
-        sys.modules.setdefault("tensorflow", None)  # which Keras and pythae would import for nothing

@@ -1,33 +1,33 @@
-"""The best linear VAE for each number of latents, in closed form: what the non-linear ones are to be compared with.
+"""The best linear VAE for each number of latents, in closed form: what non-linear ones have to beat.
 
-python benchmarks/linear_vae.py --dataset cifar10 --split validation
+python benchmarks/quality/linear_vae.py --dataset cifar10 --split validation
 
 Encoder and decoder are linear and optimal for the covariance of the training images (Lucas et al. 2019, "Don't blame
 the ELBO!"): a direction of variance l is worth a latent where l is above the likelihood's variance s. squared_error
-has s = 1/2; gaussian the optimal s, the mean variance of the directions left out (Tipping & Bishop 1999).
+has s = 1/2, gaussian the optimal s, the mean variance of the directions left out (Tipping & Bishop 1999).
 """
 
-import argparse
 import math
 import sys
 from pathlib import Path
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
-import _flags
+import numpy as np
 from _pca import along, components
+from _setup import flags, load, parser, prepare
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    _flags.add_data(parser, "cifar10")
-    parser.add_argument("--split", choices=("train", "validation", "test"), default="validation", help="measured on")
-    parser.add_argument("--latents", default="8,16,32,40,64,128,256,512", help="their numbers (default: %(default)s)")
-    args = parser.parse_args()
-    from keras_ae import InputError, data
+    parse = parser(__doc__, "cifar10")
+    parse.add_argument("--split", choices=("train", "validation", "test"), default="validation", help="measured on")
+    parse.add_argument("--latents", default="8,16,32,40,64,128,256,512", metavar="LIST", help="their numbers")
+    args = parse.parse_args()
+    prepare(parse, args.backend)
+    from keras_ae import InputError
+    from keras_ae.objectives.elbo import bits_per_dimension
 
-    dataset = data.load(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
+    dataset = load(args.dataset, args, args.limit)
     values = math.prod(dataset.image_shape)
     if len(dataset.train) <= values:
         raise InputError(
@@ -45,7 +45,7 @@ def main() -> None:
             used = min(count, int((variances > s).sum()))
             sse, kl = terms(variances[:used], squares[:used], total, s)
             elbo = -sse / (2 * s) - len(mean) / 2 * math.log(2 * math.pi * s) - kl
-            bits = 8 - elbo / (len(mean) * math.log(2))
+            bits = bits_per_dimension(elbo, dataset.image_shape)
             row = f"{count} | {used} | {sse:.2f} | {kl:.2f} | {sse + kl:.2f} | {elbo:.1f} | {bits:.4f}"
             print(f"| {likelihood} | {row} |")
 
@@ -59,4 +59,4 @@ def terms(variances, squares, total, s) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    _flags.run(main)
+    flags.run(main)
