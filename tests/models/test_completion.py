@@ -89,6 +89,35 @@ def test_chains_weigh_latents_by_the_densities_of_scipy(random):
     assert np.ptp(_log_density(z, spread, spread) - proposal) < 1e-9
 
 
+@pytest.mark.parametrize("likelihood", ["squared_error", "gaussian_learned"])
+def test_pixels_are_drawn_with_the_variance_of_the_likelihood_or_of_each_image(likelihood, random):
+    vae, images = small_vae(conditioning="none", likelihood=likelihood), batch(3)["image"]
+    known = np.broadcast_to(random.random((3, 8, 8, 1)) < 0.6, images.shape)
+    chains = _Chains(vae, images, known, None, None, random)
+    errors = np.square(images - chains.mean)
+    expected = [errors[row][known[row]].mean() for row in range(3)] if likelihood == "squared_error" else 1.0
+    np.testing.assert_allclose(chains.variance[:, 0, 0, 0], expected, rtol=1e-5)
+
+
+def test_the_variance_of_a_perfect_image_is_not_0(random):
+    vae, known = linear_vae(trained_variance=0.5), np.broadcast_to(MASK[..., None] > 0, (1, *SHAPE))
+    perfect = B.reshape(1, *SHAPE)  # z = 0
+    np.testing.assert_allclose(_Chains(vae, perfect, known, None, None, random).variance, 1e-4)
+
+
+def test_many_images_are_completed_in_parts(monkeypatch):
+    vae, images = small_vae(), batch(5)["image"]
+    mask = np.ones((5, 8, 8))
+    for row in range(5):
+        mask[row, row] = 0
+    monkeypatch.setattr("keras_ae.models.completion.CHAINS", 4)
+    labels = np.array([0, 1, 2, 0, 1])
+    completed = vae.complete(images, mask, 2, labels=labels, steps=1, seed=0)
+    assert completed.shape == (5, 2, 8, 8, 3)
+    differs = (completed != images[:, None]).any(-1)
+    np.testing.assert_array_equal(differs, np.broadcast_to(mask[:, None] == 0, differs.shape))
+
+
 def test_metropolis_mends_what_pseudo_gibbs_gets_wrong():
     image = np.random.default_rng(0).normal(0.5, 0.1, (1, *SHAPE)).astype("float32")
     mean, _ = exact_conditional(image)
