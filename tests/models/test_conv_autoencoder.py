@@ -157,6 +157,25 @@ def test_segmentation_gives_probabilities():
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize(("bias", "value"), [(-2.0, 0.0), (3.0, 1.0)])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_restorations_are_cut_to_the_range_and_nothing_is_printed(bias, value, mirrored, capfd):
+    model = conv_autoencoder((8, 8, 3), 2, 6, width=4)
+    last = model.get_layer("decoder").get_layer("output")
+    kernel, _ = last.get_weights()
+    last.set_weights([0 * kernel, np.full(3, bias)])
+    np.testing.assert_array_equal(restore_images(model, batch(2)["image"], mirrored=mirrored), value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_mask_or_labels_for_a_model_without_are_refused():
+    model = conv_autoencoder((8, 8, 3), 2, 6, width=4)
+    with pytest.raises(InputError, match="this model takes no mask"):
+        restore_images(model, batch(2)["image"], mask=np.ones((2, 8, 8)))
+    with pytest.raises(InputError, match="takes no labels"):
+        restore_images(model, batch(2)["image"], labels=[0, 1])
+
+
 BUILDING = [
     ({"code_size": 9}, "give 1 to 8"),
     ({"code_size": 0}, "must be 1 or more"),

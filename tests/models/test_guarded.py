@@ -241,6 +241,19 @@ def test_terms_are_means_over_images():
     assert Terms.from_config(terms.get_config()).names == terms.names
 
 
+def test_small_weights_count():
+    terms = Terms(("loss", "kl"))
+    terms.update_state({"loss": ops.array([1.0, 3.0]), "kl": ops.array([2.0, 6.0])}, ops.array([0.1, 0.3]))
+    np.testing.assert_allclose([float(value) for value in terms.result().values()], [2.0, 5.0], rtol=1e-6)
+
+
+def test_one_epoch_and_20_skipped_steps_where_nothing_else_is_asked_for():
+    model = Scalars()
+    assert model.max_skipped_steps == 20
+    model.compile([keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.1)])
+    assert len(model.fit(np.ones((4, 1), "float32"), verbose=0).epoch) == 1
+
+
 def test_skipped_steps_are_counted_and_so_are_those_in_a_row():
     metric = SkippedSteps()
     for skipped in (True, True, False, True, True, True):
