@@ -16,6 +16,15 @@ class ImageGrids(keras.callbacks.Callback):
         folder: of the run.
         pictures: (model, title) -> the pictures by kind: `vae_pictures`, `task_pictures` or your own.
         every: epochs between two pictures; the last epoch always has one.
+
+    >>> import keras_ae, numpy as np, tempfile
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> vae.compile("adam")
+    >>> batch = {"image": np.zeros((4, 8, 8, 1), "float32"), "label": np.zeros(4, "int32")}
+    >>> grids = ImageGrids(tempfile.mkdtemp(), keras_ae.pictures.vae_pictures(batch))
+    >>> history = vae.fit(batch, verbose=0, callbacks=[grids])
+    >>> sorted(path.name for path in grids.folder.iterdir())
+    ['epoch_001_reconstructions.png', 'epoch_001_samples.png']
     """
 
     def __init__(self, folder: Path, pictures: Pictures, every: int = 1):

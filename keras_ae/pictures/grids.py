@@ -102,7 +102,11 @@ def grid(rows: np.ndarray, labels: list[str] | None = None, title: str | None = 
 
 
 def to_picture(image: np.ndarray) -> Image.Image:
-    """One image (height, width, 1 or 3), float in [0, 1], as an RGB picture."""
+    """One image (height, width, 1 or 3), float in [0, 1], as an RGB picture.
+
+    >>> to_picture(np.ones((8, 6, 1))).size
+    (6, 8)
+    """
     pixels = np.rint(np.clip(np.nan_to_num(image, nan=1.0), 0, 1) * 255).astype("uint8")
     return Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())
 
@@ -112,7 +116,13 @@ def save_each(folder: Path | str, images: list[np.ndarray], names: list[str]) ->
 
     Args:
         names: of the files, with folders and any suffix: `cats/a.jpg` becomes `cats/a.png`. Where that is taken,
-            by an `a.png` beside it, the whole name stays: `cats/a.jpg.png`.
+            by another `a.png`, the whole name stays: `cats/a.jpg.png`.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "single"
+    >>> save_each(folder, np.zeros((2, 8, 8, 3)), ["a.jpg", "b.jpg"])
+    >>> sorted(path.name for path in folder.iterdir())
+    ['a.png', 'b.png']
     """
     folder = Path(folder)
     folder.mkdir(parents=True)
@@ -125,7 +135,13 @@ def save_each(folder: Path | str, images: list[np.ndarray], names: list[str]) ->
 
 
 def animation(pictures: list[Path], path: Path, milliseconds: int = 400) -> None:
-    """Shows PNGs of equal size one after the other, as a GIF or WebP by the suffix of `path`; the last one stays."""
+    """Shows PNGs of equal size one after the other, as a GIF or WebP by the suffix of `path`. The last one stays.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "single"
+    >>> save_each(folder, np.random.random((2, 8, 8, 3)), ["a", "b"])
+    >>> animation(sorted(folder.iterdir()), folder / "both.webp")
+    """
     frames = []
     for picture in pictures:
         with Image.open(picture) as frame:

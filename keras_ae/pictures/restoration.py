@@ -66,7 +66,15 @@ def file_names(dataset: Dataset, count: int | None = None, *, split: str = "test
 
 def task_pictures(task: Task, split: Split) -> Pictures:
     """For `ImageGrids`: what an autoencoder makes of the first images of a split, with what it is given and should
-    make. They are corrupted once, so that epochs compare."""
+    make. They are corrupted once, so that epochs compare.
+
+    >>> import keras_ae
+    >>> shapes = keras_ae.data.load("shapes", limit=40, image_size=(8, 8))
+    >>> pictures = task_pictures(keras_ae.get_task("reconstruct"), shapes.validation)
+    >>> model = keras_ae.conv_autoencoder(shapes.image_shape, 2, 4, width=4)
+    >>> list(pictures(model, "epoch 1"))
+    ['reconstruct']
+    """
     inputs, target, *_ = task.take(split, slice(0, SHOWN))
 
     def pictures(model, title):

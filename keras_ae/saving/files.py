@@ -51,13 +51,19 @@ def load_model(path: Path | str, *, trust: bool = False) -> keras.Model:
     """Loads a `.keras` file saved on any backend.
 
     A file may come from a stranger: nothing in it is built before all of it is known to be harmless, which is what
-    this package writes with stock Keras layers (`keras_ae/trust.py`). `save_model` has an example.
+    this package writes with stock Keras layers (`keras_ae/trust.py`).
 
     Args:
         trust: load whatever Keras loads, layers of your own, too. Code in the file may run.
 
     Raises:
         InputError: the file is missing, damaged, refused, or holds no model of this package.
+
+    >>> import tempfile, keras_ae
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> path = keras_ae.save_model(vae, tempfile.mkdtemp() + "/vae.keras", {"epoch": 3})
+    >>> load_model(path).image_shape
+    (8, 8, 1)
     """
     if METADATA not in _members(Path(path)):
         raise InputError(f"{path} is a Keras file, but none of keras_ae; load it with keras.saving.load_model")
@@ -71,10 +77,16 @@ def load_model(path: Path | str, *, trust: bool = False) -> keras.Model:
 
 
 def read_metadata(path: Path | str) -> dict:
-    """The metadata saved with the model, checked against the schema. `save_model` has an example.
+    """The metadata saved with the model, checked against the schema.
 
     Raises:
         InputError: as `load_model`; or the metadata contradicts the schema.
+
+    >>> import tempfile, keras_ae
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> path = keras_ae.save_model(vae, tempfile.mkdtemp() + "/vae.keras", {"epoch": 3})
+    >>> read_metadata(path)["epoch"]
+    3
     """
     path = Path(path)
     if METADATA not in _members(path):

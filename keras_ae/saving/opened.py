@@ -45,6 +45,11 @@ class SavedModel:
     Attributes:
         model: a `VAE`, or a convolutional autoencoder.
         metadata: as `read_metadata` gives it.
+
+    >>> import keras_ae
+    >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
+    >>> SavedModel(Path("vae.keras"), vae, {}).image_shape
+    (8, 8, 1)
     """
 
     path: Path
