@@ -14,7 +14,7 @@ def test_a_saved_file_has_its_metadata_and_no_optimizer(tmp_path):
     vae = small_vae(likelihood="gaussian", beta=0.5)
     vae.compile("adam")
     vae.fit(batch(), verbose=0)
-    path = keras_ae.save_model(vae, tmp_path / "new" / "vae.keras", {"dataset": "shapes"})
+    path = keras_ae.save_model(vae, tmp_path / "new" / "folder" / "vae.keras", {"dataset": "shapes"})
     assert keras_ae.read_metadata(path) == {"dataset": "shapes"}
     assert [file.name for file in path.parent.iterdir()] == ["vae.keras"]
     for loaded in (keras_ae.load_model(path), keras.saving.load_model(path)):
@@ -167,3 +167,83 @@ def test_data_that_does_not_fit_the_model_is_refused(tmp_path):
     one = data.load("shapes", limit=20)
     with pytest.raises(InputError, match="too few images for a validation split"):
         saved.split(data.Dataset("bare", [], one.train, data.Split({}, np.arange(0)), one.test), "validation")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("the first line\nand the second"), "the first line"),
+        (ValueError("x" * 200), "x" * 150),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_what_keras_says_of_a_damaged_file_is_one_short_line(tmp_path, monkeypatch, error, reason):
+    path = keras_ae.save_model(small_vae(), tmp_path / "vae.keras")
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(keras.saving, "load_model", fail)
+    with pytest.raises(InputError, match=rf"does not load \({reason}\); it may be damaged"):
+        keras_ae.load_model(path)
+
+
+def test_a_file_that_is_not_trusted_is_not_opened(tmp_path):
+    @keras.saving.register_keras_serializable("of_a_stranger")
+    class Strange(keras.layers.Layer):
+        pass
+
+    model = keras.Sequential([keras.Input((8, 8, 3), name="image"), Strange()])
+    path = keras_ae.save_model(model, tmp_path / "strange.keras")
+    for read in (keras_ae.load_model, keras_ae.open_model):
+        with pytest.raises(InputError, match="Strange"):
+            read(path)
+        read(path, trust=True)
+
+
+def test_metadata_say_what_nobody_gave():
+    shapes = data.load("shapes", limit=40, image_size=(8, 8))
+    made = metadata(autoencoder(), shapes)
+    assert (made["model"], made["likelihood"], made["corruption"]) == ("conv_ae", None, None)
+    assert (made["image_shape"], made["image_size"]) == ((8, 8, 3), (8, 8))
+    assert made["versions"] == {"keras_ae": keras_ae.__version__, "keras": keras.__version__}
+    assert metadata(autoencoder(), shapes, image_size=(9, 9))["image_size"] == (9, 9)
+
+
+def test_a_likelihood_of_ones_own_is_known_by_its_class():
+    class Laplace(keras_ae.objectives.Likelihood):
+        pass
+
+    shapes = data.load("shapes", limit=40, image_size=(8, 8))
+    assert metadata(small_vae(likelihood=Laplace()), shapes)["likelihood"] == "Laplace"
+
+
+def test_a_long_value_is_cut_in_the_message(tmp_path):
+    message = "has dataset " + repr(str(list(range(30)))[:50]).replace("[", r"\[") + "; it must be a name"
+    with pytest.raises(InputError, match=message):
+        keras_ae.save_model(small_vae(), tmp_path / "never.keras", {"dataset": list(range(30))})
+
+
+def test_a_saved_model_fits_other_data_in_its_own_size(tmp_path):
+    about = {"task": "segment", "mask_levels": [0, 255]}
+    model = keras_ae.conv_autoencoder((9, 9, 3), 2, 4, width=4, task="segment")
+    saved = keras_ae.open_model(keras_ae.save_model(model, tmp_path / "segment.keras", about))
+    folder = folder_with_masks(tmp_path / "own", (0, 255))
+    dataset = saved.load_dataset(str(folder))
+    assert dataset.train.mask_levels == dataset.test.mask_levels == (0, 255)
+    assert saved.load_dataset("shapes", limit=20).image_shape == (9, 9, 3)
+    assert len(saved.split(dataset, "train")) == len(dataset.train)
+    # The greys of the masks are of no concern to another task, nor to a file that does not name them.
+    for about in ({"task": "reconstruct", "mask_levels": [3, 9]}, {"task": "segment"}):
+        saved = keras_ae.open_model(keras_ae.save_model(model, tmp_path / "segment.keras", about))
+        assert saved.load_dataset(str(folder)).train.mask_levels == dataset.train.mask_levels
+
+
+def test_a_saved_model_is_not_changed(tmp_path):
+    saved = keras_ae.open_model(keras_ae.save_model(small_vae(), tmp_path / "vae.keras"))
+    with pytest.raises(AttributeError):
+        saved.metadata = {"task": "denoise"}
+    assert saved.is_conditional
+    assert not keras_ae.open_model(
+        keras_ae.save_model(small_vae(conditioning="none"), tmp_path / "plain.keras")
+    ).is_conditional

@@ -5,6 +5,8 @@ from PIL import Image
 
 from keras_ae import InputError, conv_autoencoder, data, get_task
 from keras_ae.data.batches import EvaluationBatches
+from keras_ae.data.corruption import corrupt, parse_corruptions
+from keras_ae.tasks import TASKS
 from tests.helpers import folder_with_masks
 
 
@@ -110,3 +112,88 @@ def test_mistakes_say_what_is_accepted(shapes):
     bare = data.Dataset("bare", [], *[data.Split({"images": np.zeros((2, 8, 8, 3))}, np.arange(2))] * 3)
     with pytest.raises(InputError, match="bare has no masks"):
         get_task("segment").check(bare)
+
+
+def test_evaluation_corrupts_by_a_seed_of_its_own(shapes):
+    places = slice(3, 7)
+    clean = shapes.test.batch(places)["image"]
+    for name, text in (("denoise", "gaussian:0.1"), ("complete", "block:0.25,pixels:0.5")):
+        task = get_task(name, text)
+        expected, known = corrupt(clean, parse_corruptions(text), shapes.test.indices[places], seed=2026, epoch=0)
+        inputs, target, *weights = task.take(shapes.test, places)
+        np.testing.assert_array_equal(inputs["image"], expected)
+        np.testing.assert_array_equal(target, clean)
+        if name == "complete":
+            np.testing.assert_array_equal(inputs["mask"], known)
+            np.testing.assert_array_equal(weights, 1 - known[None, ..., 0])
+
+
+def test_labels_go_in_with_the_image(shapes):
+    for label in (False, True):
+        inputs, _ = get_task("denoise", label=label).take(shapes.test, slice(0, 4))
+        assert ("label" in inputs) == label
+    np.testing.assert_array_equal(inputs["label"], shapes.test.batch(slice(0, 4))["label"])
+
+
+def test_images_that_are_noisy_already_stay_as_they_are(shapes):
+    task = get_task("denoise", "none")
+    inputs, target = task.take(shapes.test, slice(0, 2))
+    np.testing.assert_array_equal(inputs["image"], target)
+    assert task.rows(inputs, target, target).keys() == {"noisy", "denoised"}
+    assert get_task("denoise").rows(inputs, target, target).keys() == {"original", "noisy", "denoised"}
+
+
+def test_what_is_not_black_in_a_mask_is_missing():
+    task = get_task("complete", "masks")
+    assert task.masks
+    image, mask = np.full((1, 2, 2, 3), 0.5, "float32"), np.float32([0, 1, 0.2, 0]).reshape(1, 2, 2, 1)
+    inputs, target, weights = task.examples({"image": image, "mask": mask}, np.arange(1))
+    np.testing.assert_array_equal(inputs["mask"].ravel(), [1, 0, 0, 1])
+    np.testing.assert_array_equal(inputs["image"][..., 0].ravel(), [0.5, 0, 0, 0.5])
+    np.testing.assert_array_equal(weights.ravel(), [0, 1, 1, 0])
+    np.testing.assert_array_equal(target, image)
+    masked = task.rows(inputs, target, target)["masked"]
+    np.testing.assert_array_equal(np.isnan(masked[..., 0]).ravel(), [False, True, True, False])
+    with pytest.raises(InputError, match="has no black"):
+        task.examples({"image": image.repeat(2, 0), "mask": np.stack([mask[0], mask[0] * 0 + 1])}, np.arange(2))
+
+
+def test_classes_are_shown_as_evenly_spaced_greys():
+    classes = np.eye(3, dtype="float32")[[[[0, 1, 2]]]]
+    rows = get_task("segment").rows({"image": classes}, classes, classes[:, :, ::-1])
+    np.testing.assert_array_equal(rows["mask"].ravel(), [0, 0.5, 1])
+    np.testing.assert_array_equal(rows["found"].ravel(), [1, 0.5, 0])
+    assert rows["mask"].shape == (1, 1, 3, 1)
+
+
+TRAITS = ("default_corruption", "word", "hides", "masks", "takes_mask", "corrects", "classifies")
+
+
+@pytest.mark.parametrize(
+    ("name", "traits"),
+    [
+        ("reconstruct", (None, None, False, False, False, False, False)),
+        ("denoise", ("gaussian:25/255", "none", False, False, False, True, False)),
+        ("complete", ("block:0.25,pixels:0.5", "masks", True, False, True, True, False)),
+        ("segment", (None, None, False, True, False, False, True)),
+    ],
+)
+def test_what_tasks_say_of_themselves(name, traits):
+    assert tuple(getattr(TASKS[name], trait) for trait in TRAITS) == traits
+    task = get_task(name)
+    assert (task.corruption, task.masks, task.label) == (traits[0], traits[3], False)
+
+
+def test_masks_of_one_class_teach_nothing(shapes):
+    bare = data.Dataset("bare", [], *[data.Split({"images": np.zeros((2, 8, 8, 3))}, np.arange(2))] * 3)
+    with pytest.raises(InputError, match="bare has no masks; give another corruption"):
+        get_task("complete", "masks").check(bare)
+    get_task("complete", "masks").check(shapes)
+    get_task("complete", "centre:4").check(bare)
+    get_task("segment").check(shapes)
+
+    class OneClass:
+        name, mask_classes = "plain", 1
+
+    with pytest.raises(InputError, match="plain has masks of one class"):
+        get_task("segment").check(OneClass())

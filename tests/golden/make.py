@@ -41,17 +41,17 @@ VAES = {
 }
 # Of each task: the loss, and what the network has.
 TASKS = {
-    "reconstruct": ("ssim", {"conditioning": "both"}),
-    "denoise": ("psnr", {"skip_connections": True}),
-    "complete": ("mae", {"skip_connections": True, "blocks": 1}),
-    "segment": (None, {"skip_connections": True}),
+    "reconstruct": ("ssim", {"code_size": 2, "conditioning": "both"}),
+    "denoise": ("psnr", {"code_size": 4, "skip_connections": True}),
+    "complete": ("mae", {"code_size": 4, "skip_connections": True, "blocks": 1}),
+    "segment": (None, {"code_size": 4}),
 }
 FILES = sorted(path.stem for path in (ROOT / "saved_models").glob("*.keras"))
 RUNS = {
     "vae": "--image-size 4 --latent-dim 4 --likelihood gaussian --kl-warmup 2 --free-bits 0.05",
     "conv_ae": "--image-size 8 --task complete --code-size 4 --code-channels 2",
 }
-SMALL = "--limit 80 --width 4 --epochs 3 --batch-size 4 --flip --grid-every 9 --checkpoint-every 2"
+SMALL = "--limit 40 --width 4 --epochs 3 --batch-size 4 --flip --grid-every 9 --checkpoint-every 2"
 
 
 def vae_steps(likelihood: str, cache_dir: Path) -> dict:
@@ -71,7 +71,7 @@ def task_steps(name: str, cache_dir: Path) -> dict:
     loss, network = TASKS[name]
     task = keras_ae.get_task(name, label="conditioning" in network)
     model = keras_ae.conv_autoencoder(
-        shapes.image_shape, 2, 4, num_classes=len(shapes.class_names), task=name, width=4, **network
+        shapes.image_shape, code_channels=4, num_classes=len(shapes.class_names), task=name, width=4, **network
     )
     model.compile(_adam(), **task.measures(model, loss))
     return _trained(model, model.weights, shapes, task=task)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_ae import backends
-from keras_ae.layers import Conv2D, Conv2DTranspose, FillMissing, KeepKnown, OneHot
+from keras_ae.layers import Conv2D, Conv2DTranspose, FillMissing, KeepKnown, OneHot, with_label
 from tests.helpers import run_layer_or_model
 
 SIZES = [(1, 2), (3, 1), (3, 2), (4, 2), (5, 3), ((2, 4), (1, 2))]
@@ -50,6 +50,16 @@ def test_the_default_convolutions_take_the_fast_path_where_there_is_one():
 
 
 @has_fast_paths
+@pytest.mark.parametrize(("layer", "channels"), [(Conv2D, 3), (Conv2DTranspose, 16)])
+def test_layers_take_the_fast_path(layer, channels):
+    x = keras.ops.ones((2, 6, 8, channels))
+    for bias in (True, False):
+        convolution = layer(16, 4, 2, padding="same", use_bias=bias)
+        convolution.build(x.shape)
+        assert convolution._fast(x) is not None
+
+
+@has_fast_paths
 @pytest.mark.parametrize(
     ("layer", "kwargs"),
     [
@@ -84,6 +94,17 @@ def test_layers_survive_configs_and_files(random, tmp_path):
 
 def test_one_hot():
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(OneHot(3)(np.array([2, 0]))), [[0, 0, 1], [1, 0, 0]])
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 5)])
+def test_a_label_is_appended_at_every_place(random, shape):
+    inputs = keras.Input(shape), keras.Input((), dtype="int32")
+    x = random.random((2, *shape), "float32")
+    labels = np.array([2, 0], "int32")
+    appended = keras.ops.convert_to_numpy(keras.Model(inputs, with_label(*inputs, 3))([x, labels]))
+    np.testing.assert_array_equal(appended[..., :5], x)
+    one_hot = np.eye(3)[labels].reshape(2, *[1] * (len(shape) - 1), 3)
+    np.testing.assert_array_equal(appended[..., 5:], np.broadcast_to(one_hot, (2, *shape[:-1], 3)))
 
 
 def test_missing_pixels_are_filled_from_the_known_ones_around(random):

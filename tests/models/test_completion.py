@@ -1,12 +1,14 @@
 """Completions of a VAE against the exact conditional of a linear Gaussian one."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
 from scipy import stats
 
 from keras_ae import VAE, InputError
-from keras_ae.models.completion import _Chains, _log_density
+from keras_ae.models.completion import _Chains, _log_density, complete
 from keras_ae.objectives import get_likelihood
 from tests.helpers import batch, small_vae
 
@@ -87,6 +89,58 @@ def test_chains_weigh_latents_by_the_densities_of_scipy(random):
     assert np.ptp(chains._log_joint(z, mean) - joint) < 1e-3  # the same up to a constant
     proposal = stats.norm.logpdf(z, spread, np.sqrt(spread)).sum(1)
     assert np.ptp(_log_density(z, spread, spread) - proposal) < 1e-9
+
+
+@pytest.mark.parametrize("likelihood", ["squared_error", "gaussian_learned"])
+def test_pixels_are_drawn_with_the_variance_of_the_likelihood_or_of_each_image(likelihood, random):
+    vae, images = small_vae(conditioning="none", likelihood=likelihood), batch(3)["image"]
+    known = np.broadcast_to(random.random((3, 8, 8, 1)) < 0.6, images.shape)
+    chains = _Chains(vae, images, known, None, None, random)
+    errors = np.square(images - chains.mean)
+    expected = [errors[row][known[row]].mean() for row in range(3)] if likelihood == "squared_error" else 1.0
+    np.testing.assert_allclose(chains.variance[:, 0, 0, 0], expected, rtol=1e-5)
+
+
+def test_the_variance_of_a_perfect_image_is_not_0(random):
+    vae, known = linear_vae(trained_variance=0.5), np.broadcast_to(MASK[..., None] > 0, (1, *SHAPE))
+    perfect = B.reshape(1, *SHAPE)  # z = 0
+    np.testing.assert_allclose(_Chains(vae, perfect, known, None, None, random).variance, 1e-4)
+
+
+def test_missing_pixels_start_as_the_means_of_the_known_ones(monkeypatch, random):
+    monkeypatch.setattr("keras_ae.models.completion.FILLINGS", 1)
+    vae, images = small_vae(conditioning="none"), batch(3)["image"]
+    known = np.broadcast_to(random.random((3, 8, 8, 1)) < 0.6, images.shape)
+    filled = images.copy()
+    for row in range(3):
+        for channel in range(3):
+            here = known[row, ..., channel]
+            filled[row, ..., channel][~here] = images[row, ..., channel][here].mean()
+    chains = _Chains(vae, images, known, None, None, random)
+    np.testing.assert_allclose(chains.z, vae.encode(filled)[0], atol=1e-5)
+    np.testing.assert_allclose(chains.images[~known], chains.mean[~known])
+    np.testing.assert_array_equal(chains.images[known], images[known])
+
+
+def test_settings_that_nobody_gave():
+    defaults = {name: setting.default for name, setting in inspect.signature(complete).parameters.items()}
+    expected = {"count": 4, "method": "metropolis", "steps": 200, "variance": None, "noise": True, "seed": None}
+    assert expected.items() <= defaults.items()
+    once = small_vae().complete(batch(2)["image"], np.ones((2, 8, 8)), 1, labels=0, steps=1)
+    assert once.shape == (2, 1, 8, 8, 3)
+
+
+def test_many_images_are_completed_in_parts(monkeypatch):
+    vae, images = small_vae(), batch(5)["image"]
+    mask = np.ones((5, 8, 8))
+    for row in range(5):
+        mask[row, row] = 0
+    monkeypatch.setattr("keras_ae.models.completion.CHAINS", 4)
+    labels = np.array([0, 1, 2, 0, 1])
+    completed = vae.complete(images, mask, 2, labels=labels, steps=1, seed=0)
+    assert completed.shape == (5, 2, 8, 8, 3)
+    differs = (completed != images[:, None]).any(-1)
+    np.testing.assert_array_equal(differs, np.broadcast_to(mask[:, None] == 0, differs.shape))
 
 
 def test_metropolis_mends_what_pseudo_gibbs_gets_wrong():

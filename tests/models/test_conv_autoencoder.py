@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_ae import InputError, conv_autoencoder, load_model, restore_images, save_model
+from keras_ae.layers import FillMissing
 from keras_ae.networks.conv import of_block
 from keras_ae.tasks import TASKS
 from tests.helpers import batch
@@ -48,6 +49,68 @@ def test_every_level_has_features_to_spare_for_the_code(shape, code_size, channe
         found = [math.prod(layer.output.shape[1:]) for layer in model.layers]
         found.remove(values)  # the code
         assert min(found) >= 3 * values
+
+
+COUNTS = [
+    ((32, 32, 3), 2, 40, {}, 30_315),
+    ((96, 96, 3), 2, 40, {}, 37_803),
+    ((45, 61, 3), 2, 9, {"blocks": 1}, 44_684),
+    ((28, 28, 1), 3, 7, {"skip_connections": True}, 39_768),
+    ((16, 16, 3), 2, 20, {}, 12_375),
+    ((16, 16, 3), 2, 30, {}, 16_961),
+    ((16, 24, 3), 2, 32, {}, 15_971),
+    ((16, 16, 3), 4, 8, {}, 2_603),
+    ((16, 16, 3), 8, 2, {}, 1_637),
+    ((12, 20, 3), 3, 6, {}, 10_377),
+    ((1, 1, 3), 1, 4, {"skip_connections": True}, 531),
+    ((4, 4, 3), 2, 6, {"skip_connections": True, "blocks": 1}, 23_225),
+    ((4, 4, 3), 4, 2, {}, 491),
+    ((8, 8, 3), 2, 6, {"task": "complete", "skip_connections": True}, 26_937),
+    ((9, 5, 2), 1, 6, {"task": "segment", "mask_classes": 4}, 18_410),
+    ((8, 8, 3), 2, 6, {"mask_classes": 1}, 2_345),
+]
+
+
+@pytest.mark.parametrize(("shape", "code_size", "channels", "kwargs", "count"), COUNTS)
+def test_files_saved_before_fit_into_the_network(shape, code_size, channels, kwargs, count):
+    assert conv_autoencoder(shape, code_size, channels, width=4, **kwargs).count_params() == count
+
+
+def test_settings_that_nobody_gave():
+    standard, named = conv_autoencoder((32, 32, 3)), conv_autoencoder((32, 32, 3), 2, 128, width=32, blocks=0)
+    assert standard.get_layer("encoder").output_shape == (None, 2, 2, 128)
+    assert standard.count_params() == named.count_params()
+    assert conv_autoencoder((8, 8, 3), 2, 6, width=4, task="segment").output_shape == (None, 8, 8, 2)
+
+
+def test_blocks_are_named_by_their_level():
+    model = conv_autoencoder((16, 16, 3), 4, 2, width=4, skip_connections=True, blocks=1)
+    blocks = [
+        [layer.name for layer in model.get_layer(name).layers if layer.name.endswith("_in")]
+        for name in ("encoder", "decoder")
+    ]
+    assert blocks == [["block_1_0_in", "block_2_0_in"], ["block_1_0_in", "block_0_0_in"]]
+
+
+@pytest.mark.parametrize(
+    ("task", "skip_connections", "bias"),
+    [
+        ("reconstruct", False, 0.5),
+        ("reconstruct", True, 0.5),
+        ("denoise", False, 0.5),
+        ("denoise", True, 0.0),
+        ("complete", False, 0.5),
+        ("complete", True, 0.0),
+        ("segment", False, 0.0),
+    ],
+)
+def test_the_output_starts_at_grey_or_at_the_input(task, skip_connections, bias):
+    model = conv_autoencoder((8, 8, 3), 2, 6, width=4, task=task, skip_connections=skip_connections)
+    np.testing.assert_array_equal(model.get_layer("decoder").get_layer("output").get_weights()[1], bias)
+    corrects = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    assert bool(corrects) == (bias == 0 and task != "segment")
+    fillings = [layer.iterations for layer in model.layers if isinstance(layer, FillMissing)]
+    assert fillings == ([4] if task == "complete" else [])
 
 
 def test_each_place_of_the_code_sees_its_part_of_the_image(random):
@@ -157,8 +220,30 @@ def test_segmentation_gives_probabilities():
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize(("bias", "value"), [(-2.0, 0.0), (3.0, 1.0)])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_restorations_are_cut_to_the_range_and_nothing_is_printed(bias, value, mirrored, capfd):
+    model = conv_autoencoder((8, 8, 3), 2, 6, width=4)
+    last = model.get_layer("decoder").get_layer("output")
+    kernel, _ = last.get_weights()
+    last.set_weights([0 * kernel, np.full(3, bias)])
+    np.testing.assert_array_equal(restore_images(model, batch(2)["image"], mirrored=mirrored), value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_mask_or_labels_for_a_model_without_are_refused():
+    model = conv_autoencoder((8, 8, 3), 2, 6, width=4)
+    with pytest.raises(InputError, match="this model takes no mask"):
+        restore_images(model, batch(2)["image"], mask=np.ones((2, 8, 8)))
+    with pytest.raises(InputError, match="takes no labels"):
+        restore_images(model, batch(2)["image"], labels=[0, 1])
+
+
 BUILDING = [
-    ({"code_size": 9}, "give 1 to 8"),
+    ({"code_size": 9}, "larger than the image of 8x8; give 1 to 8"),
+    ({"image_shape": (9, 6, 1), "code_size": 7}, "larger than the image of 9x6; give 1 to 6"),
+    ({"image_shape": (6, 9, 1), "code_size": 7}, "larger than the image of 6x9; give 1 to 6"),
+    ({"task": "segment", "mask_classes": 1}, "needs 2 mask_classes or more"),
     ({"code_size": 0}, "must be 1 or more"),
     ({"blocks": -1}, "blocks -1 0 or more"),
     ({"task": "sharpen"}, "known are reconstruct, denoise, complete, segment"),
@@ -170,7 +255,7 @@ BUILDING = [
 @pytest.mark.parametrize(("arguments", "message"), BUILDING)
 def test_a_model_that_cannot_be_says_why(arguments, message):
     with pytest.raises(InputError, match=message):
-        conv_autoencoder((8, 8, 3), **arguments)
+        conv_autoencoder(**{"image_shape": (8, 8, 3), **arguments})
 
 
 USING = [

@@ -78,3 +78,65 @@ def test_traversals_move_one_latent_and_rank_them_by_kl(vae):
 def test_wrong_input_is_named(vae, call, message):
     with pytest.raises(InputError, match=message):
         call(vae)
+
+
+def test_a_temperature_of_0_draws_the_image_at_the_middle(vae):
+    assert vae.sample(1).shape == (1, 8, 8, 3)
+    middle = vae.decode(np.zeros((2, 4)), "c")
+    np.testing.assert_allclose(vae.sample(2, labels="c", temperature=0), middle, atol=1e-6)
+
+
+def test_images_are_cut_to_the_range(vae):
+    images = vae.decode(np.random.default_rng(0).normal(0, 100, (20, 4)), 0)
+    assert (images.min(), images.max()) == (0, 1)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 4, 1), (1, 2, 4), (4, 2)])
+def test_latents_of_another_shape_are_refused(vae, shape):
+    with pytest.raises(InputError, match=r"this model takes \(n, 4\)"):
+        vae.decode(np.zeros(shape), 0)
+
+
+def test_the_encoder_of_a_model_that_conditions_both_needs_labels():
+    vae, data = small_vae(conditioning="both"), batch()
+    with pytest.raises(InputError, match="give labels"):
+        vae.encode(data["image"])
+    z_mean, z_log_var = vae.encode(data["image"], data["label"])
+    expected = vae.encoder.predict([data["image"], data["label"]], verbose=0)
+    np.testing.assert_allclose(z_mean, expected[0], atol=1e-6)
+    np.testing.assert_allclose(z_log_var, expected[1], atol=1e-6)
+
+
+def test_interpolations_are_straight_lines(vae):
+    start, end = batch()["image"][:1], batch()["image"][1:2]
+    assert vae.interpolate(start, end, labels=0).shape == (1, 8, 8, 8, 3)
+    assert vae.interpolate(start, end, 2, labels=0).shape == (1, 2, 8, 8, 3)
+    first, last = vae.encode(start)[0], vae.encode(end)[0]
+    line = vae.interpolate(start, end, 5, labels=0)[0]
+    for step in range(5):
+        z = first + (last - first) * step / 4
+        np.testing.assert_allclose(line[step], vae.decode(z, 0)[0], atol=1e-6)
+
+
+def test_a_traversal_moves_the_first_image_to_both_sides():
+    vae, data = small_vae(latent_dim=10), batch()
+    labels = [2, 0, 1, 0, 1, 0]
+    latents, rows = vae.traverse(data["image"], labels=labels)
+    assert rows.shape == (8, 9, 8, 8, 3)
+    z = vae.encode(data["image"])[0][0]
+    for row, latent in enumerate(latents):
+        for step, place in ((0, -2.5), (4, 0.0), (8, 2.5)):
+            moved = z.copy()
+            moved[latent] = place
+            np.testing.assert_allclose(rows[row, step], vae.decode(moved[None], 2)[0], atol=1e-5)
+
+
+def test_models_without_labels_take_none():
+    vae = small_vae(conditioning="none")
+    assert vae.sample(3, seed=0).shape == (3, 8, 8, 3)
+    assert vae.label_ids(None, 3) is None
+
+
+def test_nothing_is_printed(vae, capfd):
+    vae.reconstruct(batch()["image"], 0)
+    assert capfd.readouterr() == ("", "")

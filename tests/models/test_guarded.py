@@ -95,6 +95,75 @@ def test_each_optimizer_minimises_its_own_loss_over_its_own_variables():
     np.testing.assert_allclose(to_numpy(model.b.value), 3 - 0.1 * 2 * (3 - 2), rtol=1e-6)
 
 
+class Sharing(Scalars):
+    """Its losses are computed from one product."""
+
+    def loss_terms(self, x, y=None, sample_weight=None, training=False):
+        product = ops.convert_to_tensor(self.a) * ops.convert_to_tensor(self.b)
+        return Step((product, ops.square(product - 1)), {"loss": product + ops.zeros_like(x[:, 0])}, {})
+
+
+def test_losses_may_share_what_they_are_computed_from():
+    model = Sharing()
+    model.compile([keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.01)])
+    model.fit(np.ones((4, 1), "float32"), batch_size=4, verbose=0)
+    np.testing.assert_allclose(to_numpy(model.a.value), 2 - 0.01 * 3, rtol=1e-6)
+    np.testing.assert_allclose(to_numpy(model.b.value), 3 - 0.01 * 2 * (6 - 1) * 2, rtol=1e-6)
+
+
+class Single(GuardedModel):
+    """Minimises one function of one number."""
+
+    def __init__(self, function, start, **kwargs):
+        super().__init__(**kwargs)
+        self.a = self.add_weight(shape=(), initializer=keras.initializers.Constant(start), name="a")
+        self.function = function
+        self.built = True
+
+    def loss_terms(self, x, y=None, sample_weight=None, training=False):
+        loss = self.function(ops.convert_to_tensor(self.a))
+        return Step((loss,), {"loss": loss + ops.zeros_like(x[:, 0])}, {})
+
+
+INFINITE = {
+    "the gradient": (ops.sqrt, 0.0),
+    "the loss": (lambda a: a + float("inf"), 1.0),
+}
+
+
+@pytest.mark.parametrize("what", INFINITE)
+def test_a_step_is_skipped_where_only_one_of_both_is_infinite(what):
+    function, start = INFINITE[what]
+    model = Single(function, start)
+    model.compile(keras.optimizers.SGD(0.1))
+    logs = model.fit(np.ones((2, 1), "float32"), batch_size=2, verbose=0).history
+    assert logs["skipped_steps"] == [1]
+    assert to_numpy(model.a.value) == start
+
+
+def test_a_loss_scale_leaves_the_step_as_it_is():
+    model = Single(ops.square, 2.0)
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=8))
+    model.fit(np.ones((2, 1), "float32"), batch_size=2, verbose=0)
+    np.testing.assert_allclose(to_numpy(model.a.value), 2 - 0.1 * 4, rtol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="elsewhere metrics see no graph")
+def test_metrics_hold_no_graph():
+    seen = []
+
+    class Watched(Scalars):
+        def update_metrics(self, step, sample_weight, training):
+            seen.extend([*step.losses, *step.vectors.values()])
+            super().update_metrics(step, sample_weight, training)
+
+    model = Watched()
+    model.compile([keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.1)])
+    model.fit(np.ones((4, 1), "float32"), verbose=0)
+    assert len(seen) == 3
+    assert not any(tensor.requires_grad for tensor in seen)
+
+
 def test_both_are_trained_and_reported():
     model = adversaries()
     before = [to_numpy(variable.value).copy() for variable in model.trainable_variables]
@@ -239,6 +308,19 @@ def test_terms_are_means_over_images():
     terms.reset_state()
     assert float(terms.result()["loss"]) == 0
     assert Terms.from_config(terms.get_config()).names == terms.names
+
+
+def test_small_weights_count():
+    terms = Terms(("loss", "kl"))
+    terms.update_state({"loss": ops.array([1.0, 3.0]), "kl": ops.array([2.0, 6.0])}, ops.array([0.1, 0.3]))
+    np.testing.assert_allclose([float(value) for value in terms.result().values()], [2.0, 5.0], rtol=1e-6)
+
+
+def test_one_epoch_and_20_skipped_steps_where_nothing_else_is_asked_for():
+    model = Scalars()
+    assert model.max_skipped_steps == 20
+    model.compile([keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.1)])
+    assert len(model.fit(np.ones((4, 1), "float32"), verbose=0).epoch) == 1
 
 
 def test_skipped_steps_are_counted_and_so_are_those_in_a_row():

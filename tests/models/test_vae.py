@@ -73,6 +73,7 @@ def test_training_logs_are_means_over_the_epoch():
     logs = vae.fit(data, batch_size=4, verbose=0, shuffle=False).history
     results = vae.evaluate(data, batch_size=10, return_dict=True, verbose=0)
     assert logs.keys() == {"loss", "reconstruction", "kl", "elbo", "mse", "skipped_steps"}
+    assert float(to_numpy(vae.active_units.count.value)) == 10  # of the evaluation alone
     for name in ("loss", "kl", "elbo", "mse"):
         np.testing.assert_allclose(logs[name][0], results[name], rtol=1e-5)
 
@@ -311,6 +312,56 @@ def test_more_metrics_compare_image_and_reconstruction(tmp_path):
     vae.save(tmp_path / "vae.keras")
     loaded = keras.saving.load_model(tmp_path / "vae.keras")
     assert [metric.name for metric in loaded.image_metrics] == ["mean_absolute_error", "again"]
+
+
+def test_settings_that_nobody_gave():
+    config = small_vae(conditioning="none").get_config()
+    expected = {"beta": 1.0, "kl_warmup_steps": 0, "free_bits": 0.0, "max_skipped_steps": 20, "seed": 0}
+    assert expected.items() <= config.items()
+    standard, named = conv_vae((8, 8, 3)), conv_vae((8, 8, 3), 40, width=32)
+    assert standard.latent_dim == 40
+    assert standard.count_params() == named.count_params()
+
+
+def test_training_and_evaluation_have_streams_of_their_own():
+    vae = small_vae(seed=3)
+    streams = np.random.SeedSequence(3).generate_state(2) // 2
+    for noise, stream in zip((vae.training_noise, vae.evaluation_noise), streams, strict=True):
+        np.testing.assert_array_equal(to_numpy(noise.state.value), [stream, 0])
+
+
+def test_a_call_is_what_predict_gives():
+    vae = _with_batch_norm("float32")
+    images = batch(4, (4, 4, 1))["image"]
+    np.testing.assert_allclose(to_numpy(vae(images)), vae.predict(images, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(to_numpy(vae({"image": images})), vae.predict(images, verbose=0), atol=1e-6)
+
+
+def test_settings_are_no_weights():
+    vae = small_vae()
+    paths = [variable.path for variable in (*vae.trainable_variables, *vae.weights)]
+    assert not [path for path in paths if "beta" in path or "free_bits" in path]
+    assert vae.hyperparameters.built
+    assert vae.built
+
+
+def test_weights_count_where_the_scored_image_is_another():
+    vae, clean = noiseless(), batch(4, seed=4)["image"]
+    plain = vae.evaluate(batch(4), clean, return_dict=True, verbose=0)
+    weighted = vae.evaluate(batch(4), clean, sample_weight=np.ones(4), return_dict=True, verbose=0)
+    for name, value in plain.items():
+        np.testing.assert_allclose(weighted[name], value, rtol=1e-5, err_msg=name)
+
+
+def test_what_a_step_says_is_that_of_an_evaluation_where_nothing_else_is_asked_for():
+    vae = noiseless(kl_warmup_steps=4)
+    vae.compile(keras.optimizers.SGD(0.0))
+    data = batch(4)
+    evaluated, trained = vae.loss_terms(data).vectors, vae.loss_terms(data, training=True).vectors
+    assert evaluated.keys() - trained.keys() == {"psnr"}
+    np.testing.assert_allclose(to_numpy(trained["loss"]), to_numpy(trained["reconstruction"]), rtol=1e-6)  # step 0
+    # Keras trains with compute_loss where nothing else is asked for.
+    np.testing.assert_allclose(to_numpy(vae.compute_loss(data)), np.mean(to_numpy(trained["loss"])), rtol=1e-5)
 
 
 def test_compute_loss_knows_the_elbo():

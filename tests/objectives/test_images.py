@@ -44,10 +44,31 @@ def test_ssim_is_that_of_scikit_image():
     np.testing.assert_allclose(metric.result(), np.mean(expected), atol=1e-4)
 
 
-def test_small_images_have_smaller_windows():
-    image, other = IMAGES[:1, :8, :9], OTHERS[:1, :8, :9]
-    expected = reference_ssim(image[0], other[0], size=7)
+@pytest.mark.parametrize(("height", "width", "size"), [(8, 9, 7), (9, 8, 7), (3, 17, 3), (17, 1, 1)])
+def test_small_images_have_smaller_windows(height, width, size):
+    image, other = np.resize(IMAGES, (1, height, width, 3)), np.resize(OTHERS, (1, height, width, 3))
+    expected = reference_ssim(image[0], other[0], size=size)
     np.testing.assert_allclose(1 - to_numpy(SSIMLoss()(image, other)), expected, atol=1e-4)
+
+
+def test_ssim_of_dark_even_images_is_that_of_their_means():
+    a, b = 0.01, 0.03
+    dark, darker = np.full((1, 12, 12, 1), b, "float32"), np.full((1, 12, 12, 1), a, "float32")
+    expected = (2 * a * b + 0.01**2) / (a**2 + b**2 + 0.01**2)
+    np.testing.assert_allclose(1 - to_numpy(SSIMLoss()(dark, darker)), expected, rtol=1e-4)
+
+
+def test_one_missing_pixel_and_small_weights_count():
+    weight = np.zeros((5, 17, 14), "float32")
+    weight[:, 3, 4] = 0.5
+    expected = np.mean(-10 * np.log10(np.square(IMAGES - OTHERS).mean(-1)[:, 3, 4]))
+    metric = PSNR()
+    metric.update_state(IMAGES, OTHERS, sample_weight=weight)
+    np.testing.assert_allclose(metric.result(), expected, rtol=1e-5)
+    of_images = np.float32([0.1, 0, 0.2, 0, 0])
+    per_image = 10 * np.log10(np.square(IMAGES - OTHERS).mean((1, 2, 3)))
+    loss = to_numpy(get_loss("psnr")(IMAGES, OTHERS, sample_weight=of_images))
+    np.testing.assert_allclose(loss, np.average(per_image, weights=of_images), rtol=1e-5)
 
 
 def test_psnr_is_a_mean_over_images():

@@ -83,6 +83,73 @@ def test_optimal_gaussian_has_the_best_variance_of_the_batch_and_keeps_it(pixels
     np.testing.assert_allclose(to_numpy(alone), to_numpy(reconstruction)[:1], rtol=1e-5)
 
 
+def test_the_kept_variance_is_the_mean_of_all_batches_and_later_a_running_mean(pixels):
+    image, output = pixels
+    likelihood = get_likelihood("gaussian")
+    measured = [((image[row] - output[row]) ** 2).mean() for row in range(3)]
+    for row in range(3):
+        likelihood(image[row : row + 1], output[row : row + 1], training=True)
+    np.testing.assert_allclose(to_numpy(likelihood.average.value), np.mean(measured), rtol=1e-5)
+    assert to_numpy(likelihood.updates.value) == 3
+    likelihood.updates.assign(500)
+    likelihood(image[:1], output[:1], training=True)
+    expected = 0.99 * np.mean(measured) + 0.01 * measured[0]
+    np.testing.assert_allclose(to_numpy(likelihood.average.value), expected, rtol=1e-5)
+    np.testing.assert_allclose(likelihood.variance, expected, rtol=1e-5)
+
+
+def test_a_batch_with_small_weights_sets_the_variance_and_one_without_any_does_not(pixels):
+    image, output = pixels
+    likelihood = get_likelihood("gaussian")
+    likelihood(image, output, sample_weight=tensor(np.float32([0, 0.1, 0, 0.2, 0])), training=True)
+    errors = ((image - output) ** 2).mean((1, 2, 3))
+    expected = (errors[1] + 2 * errors[3]) / 3
+    np.testing.assert_allclose(to_numpy(likelihood.average.value), expected, rtol=1e-5)
+    reconstruction, _ = likelihood(image, output, sample_weight=tensor(np.zeros(5, "float32")), training=True)
+    np.testing.assert_allclose(to_numpy(likelihood.average.value), expected, rtol=1e-5)
+    assert to_numpy(likelihood.updates.value) == 1
+    at_kept = -stats.norm.logpdf(image, output, np.sqrt(expected)).sum((1, 2, 3))
+    np.testing.assert_allclose(to_numpy(reconstruction), at_kept, rtol=1e-4)
+
+
+def test_the_variance_of_a_perfect_batch_is_not_0(pixels):
+    image, _ = pixels
+    reconstruction, _ = get_likelihood("gaussian")(image, image, training=True)
+    np.testing.assert_allclose(to_numpy(reconstruction), -stats.norm.logpdf(0, 0, 1e-4) * 72, rtol=1e-5)
+
+
+def test_a_weighted_mean_is_that_of_numpy_and_0_without_any_weight(random):
+    values = random.normal(size=(4, 3, 2)).astype("float32")
+    for weight in ([1, 0, 2, 5], [0.1, 0.0, 0.2, 0.0]):
+        expected = np.average(values, axis=0, weights=weight)
+        np.testing.assert_allclose(
+            to_numpy(weighted_mean(tensor(values), tensor(np.float32(weight)))), expected, rtol=1e-5
+        )
+    np.testing.assert_array_equal(to_numpy(weighted_mean(tensor(values), tensor(np.zeros(4, "float32")))), 0)
+    np.testing.assert_allclose(to_numpy(weighted_mean(tensor(values))), values.mean(0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "output_bias", "is_density", "variance", "estimate_variance"),
+    [
+        ("squared_error", 0.5, True, 0.5, True),
+        ("bernoulli", 0.0, False, None, False),
+        ("gaussian", 0.5, True, 1.0, False),
+        ("gaussian_learned", 0.5, True, 1.0, False),
+    ],
+)
+def test_what_likelihoods_say_of_themselves(name, output_bias, is_density, variance, estimate_variance):
+    likelihood = get_likelihood(name)
+    said = (likelihood.output_bias, likelihood.is_density, likelihood.variance, likelihood.estimate_variance)
+    assert said == (output_bias, is_density, variance, estimate_variance)
+    assert get_likelihood(likelihood) is likelihood
+    assert likelihood.built
+    weights = [weight.path.split("/")[-1] for weight in likelihood.trainable_variables]
+    assert weights == (["log_variance"] if name == "gaussian_learned" else [])
+    expected = 1 / (1 + np.exp(-2.0)) if name == "bernoulli" else 2.0
+    np.testing.assert_allclose(to_numpy(likelihood.mean(tensor([2.0]))), [expected], rtol=1e-6)
+
+
 def test_elbo_is_log_likelihood_minus_kl_whatever_beta_and_free_bits(random):
     reconstruction, log_likelihood = random.random(4, "float32"), random.random(4, "float32")
     kl = random.random((4, 3), "float32")

@@ -1,0 +1,97 @@
+"""What PyTorch's file does that no layer or model shows: which convolutions are fast, and where bfloat16 is."""
+
+import importlib
+from pathlib import Path
+
+import keras
+import pytest
+
+if keras.backend.backend() != "torch":
+    pytest.skip("of PyTorch alone", allow_module_level=True)
+
+import torch
+
+backend = importlib.import_module("keras_ae.backends.torch")
+
+CONVOLUTIONS = [  # kernel, stride, side, padding; fast where as much is padded on either side
+    (3, 1, 6, "same", True),
+    (2, 1, 6, "same", False),
+    (4, 1, 6, "same", False),
+    (5, 1, 6, "same", True),
+    (4, 2, 6, "same", True),
+    (3, 2, 6, "same", False),
+    (3, 2, 7, "same", True),
+    (1, 2, 6, "same", True),
+    (1, 3, 6, "same", True),
+    (2, 1, 6, "valid", True),
+]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "side", "padding", "fast"), CONVOLUTIONS)
+def test_convolutions_that_pad_evenly_are_fast(kernel, stride, side, padding, fast):
+    x, weights = torch.ones(2, side, side, 3), torch.ones(kernel, kernel, 3, 5)
+    outputs = backend.conv2d(x, weights, None, (stride, stride), padding)
+    assert (outputs is not None) == fast
+    if padding == "same" and fast:
+        assert outputs.shape == (2, -(-side // stride), -(-side // stride), 5)
+
+
+TRANSPOSED = [
+    (4, 2, "same", True),
+    (2, 2, "same", True),
+    (3, 2, "same", False),
+    (5, 2, "same", False),
+    (6, 2, "same", True),
+    (1, 2, "same", False),
+    (3, 2, "valid", True),
+    (1, 2, "valid", False),
+]
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "fast"), TRANSPOSED)
+def test_transposed_convolutions_that_overlap_evenly_are_fast(kernel, stride, padding, fast):
+    x, weights = torch.ones(2, 4, 4, 3), torch.ones(kernel, kernel, 5, 3)
+    outputs = backend.conv2d_transpose(x, weights, None, (stride, stride), padding)
+    assert (outputs is not None) == fast
+    if fast and padding == "same":
+        assert outputs.shape == (2, 4 * stride, 4 * stride, 5)
+
+
+def test_another_device_has_the_stock_convolutions():
+    x = torch.ones(2, 6, 6, 3, device="meta")
+    assert backend.conv2d(x, torch.ones(3, 3, 3, 5), None, (1, 1), "same") is None
+    assert backend.conv2d_transpose(x, torch.ones(4, 4, 5, 3), None, (2, 2), "same") is None
+    assert backend._waits(x)
+    assert not backend._waits(torch.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("flags", "fast"), [("fma avx512_bf16", True), ("amx_bf16 fma", True), ("fma avx2", False), (None, False)]
+)
+def test_processors_with_bfloat16(monkeypatch, flags, fast):
+    def read_text(path):
+        if flags is None:
+            raise OSError
+        return flags
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert backend.has_bfloat16() == fast
+
+
+@pytest.mark.parametrize(("capability", "fast"), [((7, 5), False), ((8, 0), True), ((8, 9), True), ((9, 0), True)])
+def test_gpus_with_bfloat16(monkeypatch, capability, fast):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert backend.has_bfloat16() == fast
+
+
+@pytest.mark.parametrize(("free", "resident"), [(400, True), (399, False)])
+def test_images_stay_on_a_gpu_where_they_fill_a_quarter_of_its_memory_or_less(monkeypatch, free, resident):
+    images = torch.zeros(5, 20, dtype=torch.uint8).numpy()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, 10**9))
+    monkeypatch.setattr(backend, "_resident", lambda *_: "resident")
+    assert backend.on_device(images, images, range(5)) == ("resident" if resident else None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert backend.on_device(images, images, range(5)) is None
