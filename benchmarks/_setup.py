@@ -13,13 +13,16 @@ import _flags as flags
 ROOT = Path(__file__).parents[1]
 
 
-def parser(description: str, dataset: str | None = None) -> flags.Parser:
-    """The parser of a benchmark, whose help begins with `description`.
+def parser(text: str, dataset: str | None = None) -> flags.Parser:
+    """The parser of a benchmark's flags.
 
     Args:
+        text: the docstring of the benchmark: what it measures, its command, how it measures.
         dataset: of a benchmark on images of a data set: the default of `--dataset`. It gets `--backend`, too.
     """
-    parser = flags.Parser(description=description)
+    what, command, *how = text.strip().split("\n\n")
+    parser = flags.Parser(f"{what}\n\n{command}")
+    parser.description = "\n\n".join([what, *how])
     if dataset:
         flags.add_backend(parser)
         flags.add_data(parser, dataset)

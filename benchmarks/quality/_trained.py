@@ -13,9 +13,9 @@ import _setup
 SCRIPTS = _setup.ROOT / "train"
 
 
-def parser(description: str, dataset: str) -> _setup.flags.Parser:
+def parser(text: str, dataset: str) -> _setup.flags.Parser:
     """The flags of every experiment that trains. What follows `--` goes to the training script."""
-    parser = _setup.parser(description, dataset)
+    parser = _setup.parser(text, dataset)
     parser.usage = "%(prog)s --runs DIR [flags] [-- flags of the training script]"
     parser.add_argument("--runs", type=Path, required=True, metavar="DIR", help="where the runs are, or will be")
     parser.add_argument("flags", nargs="*", metavar="-- FLAG", help="flags of the training script, for every run")
