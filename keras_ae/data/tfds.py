@@ -47,7 +47,7 @@ class TensorflowDataset:
         }
 
     def write(self, writer: Writer) -> list[str]:
-        import tensorflow_datasets as tfds
+        tfds = _tfds()
 
         builder = tfds.builder_from_directory(self._folder())
         features = builder.info.features
@@ -83,7 +83,7 @@ class TensorflowDataset:
 
     def prepare(self) -> None:
         """Downloads and prepares the set with TFDS, whose own bar shows the progress."""
-        import tensorflow_datasets as tfds
+        tfds = _tfds()
 
         where = f"{self.name} is not prepared in {self.data_dir}"
         ways_out = "name the folder of a prepared copy with --data-dir, or use --dataset shapes"
@@ -109,6 +109,17 @@ class TensorflowDataset:
         """The newest prepared version, found by looking."""
         infos = (self.data_dir / self.name.split(":")[0]).glob("**/dataset_info.json")
         return max((info.parent for info in infos), key=lambda folder: folder.name, default=None)
+
+
+def _tfds():
+    """The library, which is imported late: with it comes TensorFlow."""
+    try:
+        import tensorflow_datasets
+    except ModuleNotFoundError as error:
+        raise InputError(
+            'this data set needs tensorflow-datasets, which is not installed; pip install -e ".[data]"'
+        ) from error
+    return tensorflow_datasets
 
 
 def default_data_dir() -> Path:

@@ -6,6 +6,13 @@ Trials are compared by what does not move with what is tuned: the validation ELB
 validation MSE (an autoencoder), of each trial's best epoch.
 """
 
+import importlib.util
+
+from keras_ae.errors import InputError
+
+if importlib.util.find_spec("keras_tuner") is None:
+    raise InputError('keras_ae.tuning needs KerasTuner, which is not installed; pip install -e ".[tuning]"')
+
 from keras_ae.tuning import report, workers
 from keras_ae.tuning.build import build_autoencoder, build_vae, builder, parse_choices, parse_space
 from keras_ae.tuning.oracles import results, tuned
