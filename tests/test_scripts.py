@@ -185,7 +185,7 @@ def test_an_unconditional_model_of_own_images(script, tmp_path):
     assert "notes.txt" in err
     assert script("sample", "own.keras", "--backend", BACKEND, "--count", "5")[0] == 0
     code, _, err = script("sample", "own.keras", "--backend", BACKEND, "--labels", "cat")
-    assert (code, err) == (2, "sample.py: error: this model is not conditional: leave out --labels\n")
+    assert (code, err) == (2, "sample.py: error: this model is not conditional: leave out the labels\n")
 
 
 def test_files_without_metadata_say_what_is_missing(script, tmp_path):
@@ -265,9 +265,9 @@ def test_a_signal_ends_a_training_after_the_step(number, code):
         stop.on_train_batch_end(0)
         os.kill(os.getpid(), number)  # nothing is raised here, where a framework might swallow it
         assert signal.getsignal(number) is signal.SIG_DFL  # a second one ends the process
-        stop.on_train_batch_end(2)  # the epoch's last: validation and its checkpoint come first
+        stop.on_train_batch_end(1)
         with pytest.raises(KeyboardInterrupt) as stopped:
-            stop.on_train_batch_end(1)
+            stop.on_train_batch_begin(2)  # after an epoch's last step, its validation and its checkpoint come first
     assert 128 + stopped.value.number == code
     assert signal.getsignal(number) is before
 
