@@ -76,7 +76,7 @@ MISTAKES = [
     ("blur:2", "known are gaussian, salt_and_pepper"),
     ("gaussian", "needs a number"),
     ("gaussian:-0.1", "must be above 0"),
-    ("gaussian:0", "must be above 0"),
+    ("gaussian:0", "the standard deviation must be above 0$"),
     ("gaussian:0.3-0.1", "is not possible"),
     ("gaussian:x", "needs a number"),
     ("pixels:1", "must be above 0 and below 1"),
@@ -84,6 +84,7 @@ MISTAKES = [
     ("half:0.3", "takes no number"),
     ("gaussian:25/0", "needs a number"),
     ("block:0.5-4", "mixes shares of a side"),
+    ("block:0.5-1", "mixes shares of a side"),
 ]
 
 
