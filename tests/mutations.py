@@ -12,8 +12,9 @@ A second call skips what the results hold. To try the survivors again, delete th
 
 import argparse
 import ast
-import importlib
+import importlib.util
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -22,6 +23,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import pytest
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
 
 # Before the frameworks are imported. A fork may use one thread only.
 os.environ.update(KERAS_BACKEND="torch", OMP_NUM_THREADS="1", MPLBACKEND="agg")
@@ -58,9 +63,6 @@ NOT_PYTHON = "not Python"
 
 def mutants(path: Path):
     """Yields (what has changed where, the whole mutated file)."""
-    from cosmic_ray.mutating import mutate_code
-    from cosmic_ray.plugins import get_operator
-
     source = path.read_text()
     behaviour = without_annotations(source)
     for name in OPERATORS:
@@ -107,6 +109,7 @@ def tests_of(file: str) -> list[str]:
 
 def copied_tree(folder: Path) -> Path:
     """The tree with a package and tests of its own; what is large and only read is linked."""
+    folder.mkdir()
     for path in ROOT.iterdir():
         if path.name in ("keras_ae", "tests"):
             shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -135,8 +138,6 @@ def run_tests(tree: Path, tests: list[str], timeout: float = 3600) -> bool:
 
 
 def pytest_in(tree: Path, tests: list[str]) -> int:
-    import pytest
-
     os.setsid()
     os.chdir(tree)
     os.environ["PYTHONPATH"] = str(tree)
@@ -156,12 +157,15 @@ def work(queue: list, tree: Path, results: Path) -> None:
         if str(tests) not in seconds:
             start = time.monotonic()
             if not run_tests(tree, tests):
-                sys.exit(f"the tests fail without a mutant: see {tree / 'log.txt'}")
+                sys.exit(f"the tests fail without a mutant:\n{(tree / 'log.txt').read_text()[-2000:]}")
             seconds[str(tests)] = time.monotonic() - start
         path = tree / mutant["file"]
+        original = path.read_text()
         path.write_text(code)
         caught = not run_tests(tree, tests, timeout=3 * seconds[str(tests)] + 20)
-        shutil.copy2(ROOT / mutant["file"], path)
+        path.write_text(original)
+        # Python tells the next mutant of the same length and second from this one by nothing else.
+        Path(importlib.util.cache_from_source(path)).unlink(missing_ok=True)
         with results.open("a") as file:
             file.write(json.dumps({**mutant, "caught": caught}) + "\n")
 
@@ -191,7 +195,7 @@ def main() -> None:
     flags = parser.parse_args()
 
     # Warm for the forks.
-    for name in ("keras", "pytest", "scipy.stats", "skimage.metrics", "torch"):
+    for name in ("keras", "scipy.stats", "skimage.metrics", "torch"):
         importlib.import_module(name)
     importlib.import_module("torch").set_num_threads(1)
     paths = [path.resolve() for path in flags.files]
@@ -205,18 +209,16 @@ def main() -> None:
     print(f"{len(queue)} mutants of {len(files)} files", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="keras_ae-mutants-") as folder:
-        workers = []
+        fork, workers = multiprocessing.get_context("fork"), []
         for job in range(flags.jobs):
-            tree = Path(folder) / str(job)
-            tree.mkdir()
-            copied_tree(tree)
-            workers.append(os.fork())
-            if not workers[-1]:
-                work(queue[job :: flags.jobs], tree, flags.results)
-                os._exit(0)
+            tree = copied_tree(Path(folder) / str(job))
+            workers.append(fork.Process(target=work, args=(queue[job :: flags.jobs], tree, flags.results)))
+            workers[-1].start()
         for worker in workers:
-            os.waitpid(worker, 0)
+            worker.join()
     print(table(read(flags.results)))
+    if any(worker.exitcode for worker in workers):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

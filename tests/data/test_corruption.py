@@ -21,6 +21,7 @@ def test_gaussian_noise_has_its_deviation():
     noisy, known = corrupt(IMAGES, parse_corruptions("gaussian:25/255"), INDICES)
     assert noisy.std() == pytest.approx(25 / 255, rel=0.01)
     assert noisy.dtype == np.float32
+    assert known.shape == (200, 16, 12, 1)
     assert (known == 1).all()
     spreads = corrupt(IMAGES, parse_corruptions("gaussian:0.02-0.12"), INDICES)[0].std((1, 2, 3))
     assert spreads.min() < 0.03
@@ -75,7 +76,7 @@ MISTAKES = [
     ("blur:2", "known are gaussian, salt_and_pepper"),
     ("gaussian", "needs a number"),
     ("gaussian:-0.1", "must be above 0"),
-    ("gaussian:0", "must be above 0"),
+    ("gaussian:0", "the standard deviation must be above 0$"),
     ("gaussian:0.3-0.1", "is not possible"),
     ("gaussian:x", "needs a number"),
     ("pixels:1", "must be above 0 and below 1"),
@@ -83,6 +84,7 @@ MISTAKES = [
     ("half:0.3", "takes no number"),
     ("gaussian:25/0", "needs a number"),
     ("block:0.5-4", "mixes shares of a side"),
+    ("block:0.5-1", "mixes shares of a side"),
 ]
 
 
@@ -163,6 +165,20 @@ def test_strengths_are_drawn_evenly_from_their_range():
     _, known = corrupt(IMAGES, parse_corruptions("pixels:0.2-0.8"), INDICES)
     rates = np.sort((known == 0).mean((1, 2, 3)))
     np.testing.assert_allclose(rates, np.linspace(0.2, 0.8, 200), atol=0.08)
+
+
+def test_a_strength_that_is_not_drawn_and_a_kind_that_is_not_chosen_take_no_random_numbers():
+    """So that what a seed gives stays what it was."""
+    for text in ("gaussian:0.1", "half", "pixels:0.4"):
+        (kind,) = parse_corruptions(text)
+        expected = [kind(image, np.random.default_rng([5, 2, index])) for index, image in enumerate(IMAGES[:3])]
+        noisy, known = corrupt(IMAGES[:3], [kind], INDICES[:3], seed=5, epoch=2)
+        np.testing.assert_array_equal(noisy, [pair[0] for pair in expected])
+        np.testing.assert_array_equal(known, [pair[1] for pair in expected])
+    assert parse_corruptions("half") == [Corruption("half", 0.0, 0.0)]
+    random = np.random.default_rng(3)
+    expected = IMAGES[0] + np.float32(0.1) * np.random.default_rng(3).standard_normal((16, 12, 3), dtype="float32")
+    np.testing.assert_array_equal(Corruption("gaussian", 0.1, 0.1)(IMAGES[0], random)[0], np.clip(expected, 0, 1))
 
 
 def test_the_first_epoch_and_seed_are_0():

@@ -222,13 +222,13 @@ def test_segmentation_gives_probabilities():
 
 @pytest.mark.parametrize(("bias", "value"), [(-2.0, 0.0), (3.0, 1.0)])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_restorations_are_cut_to_the_range_and_nothing_is_printed(bias, value, mirrored, capfd):
+def test_restorations_are_cut_to_the_range_and_nothing_is_printed(bias, value, mirrored, capsys):
     model = conv_autoencoder((8, 8, 3), 2, 6, width=4)
     last = model.get_layer("decoder").get_layer("output")
     kernel, _ = last.get_weights()
     last.set_weights([0 * kernel, np.full(3, bias)])
     np.testing.assert_array_equal(restore_images(model, batch(2)["image"], mirrored=mirrored), value)
-    assert capfd.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_mask_or_labels_for_a_model_without_are_refused():

@@ -137,6 +137,6 @@ def test_models_without_labels_take_none():
     assert vae.label_ids(None, 3) is None
 
 
-def test_nothing_is_printed(vae, capfd):
+def test_nothing_is_printed(vae, capsys):
     vae.reconstruct(batch()["image"], 0)
-    assert capfd.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "")

@@ -78,7 +78,9 @@ def test_optimal_gaussian_has_the_best_variance_of_the_batch_and_keeps_it(pixels
     np.testing.assert_allclose(to_numpy(reconstruction).mean(), at_best, rtol=1e-5)
     for other in (0.9 * best, 1.1 * best):
         assert at_best < -stats.norm.logpdf(image, output, np.sqrt(other)).sum() / len(image)
-    # In evaluation the kept variance holds, whatever the batch.
+    # In evaluation, and where nothing else is said, the kept variance holds, whatever the batch.
+    likelihood(image[:1], output[:1])
+    assert to_numpy(likelihood.updates.value) == 1
     alone, _ = likelihood(image[:1], output[:1], training=False)
     np.testing.assert_allclose(to_numpy(alone), to_numpy(reconstruction)[:1], rtol=1e-5)
 
