@@ -8,6 +8,7 @@ import pkgutil
 import pytest
 
 import keras_ae
+from tests.helpers import once
 
 ROOMS = (
     "callbacks",
@@ -53,6 +54,7 @@ def _public():
 EXAMPLES = _examples()
 
 
+@once("examples are for readers; the tests of each room run on every backend")
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_example_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
