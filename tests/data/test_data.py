@@ -284,7 +284,7 @@ def test_fit_ends_without_a_number_of_steps_and_sees_each_epochs_own_order(tmp_p
         trained.compile("sgd", **({} if task is None else {"loss": "mse"}))
         batches = data.training_batches(split, 16, seed=3, task=task, **arguments)
         steps = {"steps_per_epoch": data.steps_per_epoch(split, 16)} if arguments else {}
-        trained.fit(batches, epochs=3, verbose=0, **steps)
+        trained.fit(batches, epochs=3, shuffle=False, verbose=0, **steps)
         weights.append(trained.get_weights())
     for finite, endless in zip(*weights, strict=True):
         np.testing.assert_array_equal(finite, endless)
