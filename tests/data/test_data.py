@@ -273,6 +273,7 @@ def unconditional_vae():
     return small_vae(conditioning="none")
 
 
+@pytest.mark.filterwarnings("ignore:`shuffle=True` was passed")  # Keras's default is not looked at
 @pytest.mark.parametrize("model", [unconditional_vae, lambda: conv_autoencoder((8, 8, 3), 2, 4, width=4)])
 def test_fit_ends_without_a_number_of_steps_and_sees_each_epochs_own_order(tmp_path, model):
     split = load("shapes", tmp_path, limit=100, image_size=(8, 8)).train
