@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-BACKENDS = ("tensorflow", "jax", "torch")
+ROOT = Path(__file__).parent.parent
+BACKENDS = sorted(path.stem for path in ROOT.glob("keras_ae/backends/[a-z]*.py"))
 
 
 def main() -> int:
@@ -15,7 +16,7 @@ def main() -> int:
         environment = {**os.environ, "KERAS_BACKEND": backend}
         # Two at once: most of a test's time is one thread that traces or compiles.
         command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", *sys.argv[1:]]
-        if subprocess.run(command, env=environment, cwd=Path(__file__).parent.parent, check=False).returncode:
+        if subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode:
             failed.append(backend)
     print(f"failed on: {', '.join(failed)}" if failed else f"passed on {', '.join(BACKENDS)}")
     return 1 if failed else 0

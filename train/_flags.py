@@ -67,9 +67,7 @@ def seconds(text: str) -> int:
 
 def interval(text: str) -> dict[str, int]:
     """A time, or a number of steps."""
-    if text.isdigit() and int(text) > 0:
-        return {"steps": int(text)}
-    return {"seconds": seconds(text)}
+    return {"steps": int(text)} if text.isdigit() and int(text) > 0 else {"seconds": seconds(text)}
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -110,9 +108,11 @@ def add_conditioning(add, default: str) -> None:
 
 
 def add_corruption(add, what: str) -> None:
-    kinds = "gaussian:25/255, salt_and_pepper:0.1, block:8, centre:0.25 (below 1: of the side), half, pixels:0.5"
-    several = "a range like pixels:0.2-0.8; or several joined by commas, one for each image"
-    add("--corruption", metavar="KIND:N", help=f"{what}: {kinds}; {several}")
+    kinds = (
+        "gaussian:25/255, salt_and_pepper:0.1, block:8, centre:0.25 (below 1: of the side), half, pixels:0.5, a range "
+    )
+    kinds += "like pixels:0.2-0.8, or several joined by commas, one for each image"
+    add("--corruption", metavar="KIND:N", help=f"{what}: {kinds}")
 
 
 def add_computation(add) -> None:

@@ -52,8 +52,8 @@ def report(history, output: Path, backend: str, files: str) -> None:
     from keras_ae import evaluation, training
 
     if history.test:
-        unit = " (nats per image)" if "elbo" in history.test else ""
-        print(f"\n{evaluation.as_table(f'test images{unit}', history.test)}")
+        title = "test images (nats per image)" if "elbo" in history.test else "test images"
+        print(f"\n{evaluation.as_table(title, history.test)}")
     for notice in training.notices(history):
         print(f"\nnote: {notice}")
     print(f"\n{time.time() - STARTED:.0f} s. Written: {output}\n{files}")

@@ -7,6 +7,7 @@ python train/evaluate.py saved_models/denoiser_cifar10.keras --corruption gaussi
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 
 import _environment
 import _flags
@@ -47,20 +48,15 @@ def main() -> None:
         task.check(dataset)
     if task and saved.is_vae:
         split = replace(split, indices=split.indices[: args.limit or COMPLETED])
-
-    def measure(images):
-        return evaluate(saved.model, images, task=task, loss=saved.loss)
-
+    measure = partial(evaluate, saved.model, task=task, loss=saved.loss)
     results = measure(split)
     classes = per_class(measure, dataset, split) if args.per_class else {}
     about = {"dataset": dataset.name, "split": args.split, "images": len(split)}
-    if task:
-        results = {"task": task.name, "corruption": task.corruption or "none", **results}
+    results = ({"task": task.name, "corruption": task.corruption or "none"} if task else {}) | results
     if args.json:
         print(json.dumps({"file": str(args.file), **about, **results} | ({"classes": classes} if classes else {})))
         return
-    unit = "" if task else " (nats per image)"
-    title = f"{args.file}: {len(split):,} {args.split} images of {dataset.name}{unit}"
+    title = f"{args.file}: {len(split):,} {args.split} images of {dataset.name}{'' if task else ' (nats per image)'}"
     for name, measures in {title: results, **classes}.items():
         print(f"\n{as_table(name, measures)}")
 

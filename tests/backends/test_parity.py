@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import pytest
 
+from tests.__main__ import BACKENDS
 from tests.helpers import small_vae
 
 ROOT = Path(__file__).parent.parent.parent
-OTHERS = [name for name in ("tensorflow", "jax", "torch") if name != keras.backend.backend()]
+OTHERS = [name for name in BACKENDS if name != keras.backend.backend()]
 
 
 def _python(backend: str, *arguments) -> None:
@@ -23,7 +24,7 @@ def _python(backend: str, *arguments) -> None:
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once: it runs the other backends itself")
 def test_loss_gradients_and_samples_are_equal_on_all_backends(tmp_path):
     found = {}
-    for backend in ("tensorflow", "jax", "torch"):
+    for backend in BACKENDS:
         _python(backend, "-m", "tests.backends.parity", tmp_path / f"{backend}.npz")
         found[backend] = dict(np.load(tmp_path / f"{backend}.npz"))
     assert len(found["jax"]) > 60
