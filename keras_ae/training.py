@@ -220,6 +220,8 @@ def run_epochs(
                 verbose=0,
                 callbacks=[*shared, *more],
             )
+            # Keras gives averaged weights the arrays of their averages, and JAX deletes the arrays that it evaluates
+            model.set_weights(model.get_weights())
 
         if state.batch:
             rest = _OneEpoch()

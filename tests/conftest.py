@@ -1,5 +1,6 @@
 """The environment of a test process: quiet, and with a cache of its own."""
 
+import importlib
 import os
 import shutil
 import sys
@@ -43,3 +44,30 @@ def dataset(tmp_path):
     indices = np.concatenate([np.flatnonzero(labels == label)[:30] for label in range(3)])
     parts = [data.Split(shapes.train.arrays, part) for part in (indices[:64], indices[64:80], indices[80:])]
     return data.Dataset("shapes", shapes.class_names[:3], *parts, source="shapes")
+
+
+@pytest.fixture
+def script(monkeypatch, capsys, tmp_path):
+    """Runs a script in this process, in an empty folder: `script("vae", ...)` -> exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("warnings.showwarning", None)  # the scripts set it
+    monkeypatch.setattr("socket.socket.connect", _no_network)
+    monkeypatch.setattr(_environment, "forget_tensorflow", lambda backend: None)
+
+    def run(name: str, *arguments) -> tuple[int, str, str]:
+        cli, module = importlib.import_module("_flags"), importlib.import_module(name)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.run(module.main)
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def _no_network(socket, address):
+    raise AssertionError(f"a connection to {address}")

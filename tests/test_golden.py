@@ -29,9 +29,25 @@ def near(actual, expected, what: str) -> None:
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * scale, err_msg=what)
 
 
+def unclamped(expected: dict, settings: dict, before: int = 0) -> dict:
+    """The values, whose validation loss was with free bits up to version 0.1: they shape the training only.
+
+    Args:
+        before: epochs that the version of then has run.
+    """
+    if "free_bits" not in settings:
+        return expected
+    rows = {name: np.array(values) for name, values in expected["history"].items()}
+    loss = rows["val_reconstruction"] + rows["val_kl"]
+    loss[:before] = rows["val_loss"][:before]
+    history = expected["history"] | {"val_loss": loss.tolist()}
+    test = {name: value for name, value in expected.get("test", {}).items() if name != "loss"}
+    return expected | {"history": history} | ({"test": test} if test else {})
+
+
 @pytest.mark.parametrize("likelihood", make.VAES)
 def test_steps_of_a_vae(likelihood, tmp_path):
-    near(make.vae_steps(likelihood, tmp_path), STEPS[likelihood], likelihood)
+    near(make.vae_steps(likelihood, tmp_path), unclamped(STEPS[likelihood], make.VAES[likelihood]), likelihood)
 
 
 @pytest.mark.parametrize("task", make.TASKS)
@@ -52,4 +68,5 @@ def test_outcome_of_a_run_begun_before(script, tmp_path, monkeypatch):
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # the scripts set it
     # The scripts hide TensorFlow from other backends.
     monkeypatch.setitem(sys.modules, "tensorflow", sys.modules.get("tensorflow"))
-    near(make.resumed(script, run), OUTCOMES[script], script)
+    expected = unclamped(OUTCOMES[script], {"free_bits": 0.05}, before=1) if script == "vae" else OUTCOMES[script]
+    near(make.resumed(script, run), expected, script)

@@ -23,34 +23,6 @@ TRAIN = Path(__file__).parent.parent / "train"
 BACKEND = keras.backend.backend()
 
 
-@pytest.fixture
-def script(monkeypatch, capsys, tmp_path):
-    """Runs a script in this process, in an empty folder: `script("vae", ...)` -> exit code, stdout, stderr."""
-    monkeypatch.syspath_prepend(TRAIN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("warnings.showwarning", None)  # the scripts set it
-    monkeypatch.setattr("socket.socket.connect", _no_network)
-    monkeypatch.setattr(importlib.import_module("_environment"), "forget_tensorflow", lambda backend: None)
-
-    def run(name: str, *arguments) -> tuple[int, str, str]:
-        cli, module = importlib.import_module("_flags"), importlib.import_module(name)
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.run(module.main)
-        except SystemExit as end:
-            code = end.code
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
-
-def _no_network(socket, address):
-    raise AssertionError(f"a connection to {address}")
-
-
 def smoke(script, run_dir, *arguments):
     return script("vae", "--backend", BACKEND, "--smoke", "--run-dir", run_dir, *arguments)
 

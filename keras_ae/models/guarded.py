@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ae import backends
@@ -81,6 +82,8 @@ class GuardedModel(keras.Model):
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [*keras.tree.flatten(callbacks or []), StopOnSkippedSteps(self.max_skipped_steps)]
+        if not isinstance(x, np.ndarray | dict | list | tuple | keras.utils.PyDataset):
+            kwargs.setdefault("shuffle", False)  # Keras cannot shuffle a stream, and warns of it
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def evaluate(self, *args, **kwargs):

@@ -94,6 +94,7 @@ def _trained(model, weights, shapes, *, learned=(), task=None) -> dict:
         weight.assign(random.normal(0, 0.15, weight.shape).astype("float32"))
     history = model.fit(
         data.training_batches(shapes.train, 8, seed=3, flip=True, task=task),
+        shuffle=False,
         steps_per_epoch=data.steps_per_epoch(shapes.train, 8),
         validation_data=data.evaluation_batches(shapes.validation, task=task),
         epochs=2,

@@ -108,7 +108,8 @@ def test_a_chief_and_two_workers_stopped_and_resumed(tmp_path, images):
     ],
 )
 @once("flags")
-def test_a_mistake_is_one_line(tmp_path, flags, message):
-    err = finished(tune(tmp_path / "tune", flags), code=2)
+def test_a_mistake_is_one_line(script, flags, message):
+    code, _, err = script("tune", "--backend", BACKEND, "--run-dir", "tune", *flags.split())
+    assert code == 2
     assert message in err
     assert err.count("\n") == 1
