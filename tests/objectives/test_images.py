@@ -71,6 +71,11 @@ def test_one_missing_pixel_and_small_weights_count():
     np.testing.assert_allclose(loss, np.average(per_image, weights=of_images), rtol=1e-5)
 
 
+def test_a_batch_without_any_weight_has_no_loss():
+    """Of completion, where nothing is missing: 0, and not a step that the guard skips."""
+    assert to_numpy(get_loss("psnr")(IMAGES, OTHERS, sample_weight=np.zeros((5, 17, 14), "float32"))) == 0
+
+
 def test_psnr_is_a_mean_over_images():
     metric = PSNR()
     metric.update_state(IMAGES[:4], OTHERS[:4])
