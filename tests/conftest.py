@@ -17,7 +17,8 @@ import _environment
 TEMPORARY = Path(tempfile.gettempdir())
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes as cores run at once
+for threads in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+    os.environ.setdefault(threads, "1")  # as many processes as cores run at once
 # Tests compile the same small programs again and again.
 _environment.set_variables(compiled=TEMPORARY / "keras_ae-tests-jax", seconds=0.1)
 # Not the user's cache; shared by the scripts that the tests start.
