@@ -108,11 +108,8 @@ def add_conditioning(add, default: str) -> None:
 
 
 def add_corruption(add, what: str) -> None:
-    kinds = (
-        "gaussian:25/255, salt_and_pepper:0.1, block:8, centre:0.25 (below 1: of the side), half, pixels:0.5, a range "
-    )
-    kinds += "like pixels:0.2-0.8, or several joined by commas, one for each image"
-    add("--corruption", metavar="KIND:N", help=f"{what}: {kinds}")
+    kinds = "gaussian:25/255, salt_and_pepper:0.1, block:8, centre:0.25 (below 1: of the side), half, pixels:0.2-0.8"
+    add("--corruption", metavar="KIND:N", help=f"{what}: {kinds}; several, with commas: one for each image")
 
 
 def add_computation(add) -> None:
