@@ -1,5 +1,8 @@
 """What several tests need."""
 
+import os
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -76,6 +79,19 @@ class Fed(keras.utils.PyDataset):
         if self.labels is not None:
             batch["label"] = self.labels[rows]
         return batch if self.weights is None else (batch, batch["image"], self.weights[rows])
+
+
+class SignalAt(keras.callbacks.Callback):
+    """Sends the process a signal in one step, counted from the start of this training."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def variables(model) -> list[np.ndarray]:

@@ -1,28 +1,12 @@
 """A training in a folder: what it returns, saves and says, and that it resumes as if it had not been stopped."""
 
-import os
-import signal
-
 import keras
 import numpy as np
 import pytest
 
 import keras_ae
 from keras_ae import InputError, files, training
-from tests.helpers import once, same_run, small_vae, variables
-
-
-class SignalAt(keras.callbacks.Callback):
-    """Sends the process a signal in one step, counted from the start of this training."""
-
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
+from tests.helpers import SignalAt, once, same_run, small_vae, variables
 
 
 class StopAfter(keras.callbacks.Callback):

@@ -204,7 +204,7 @@ def restore(model: keras.Model, folder: Path) -> State:
 
 def _as_terms(model: keras.Model, sums: list[np.ndarray]) -> list[np.ndarray]:
     """The sums of a VAE's metrics: up to version 0.1 six means, of a total and a count each, and then the rest."""
-    if not isinstance(model, GuardedModel) or len(sums) == len(model.metrics_variables):
+    if not sums or not isinstance(model, GuardedModel) or len(sums) == len(model.metrics_variables):
         return sums
     means, rest = sums[:12], sums[12:]
     return [np.array(means[0::2]), np.array(means[1::2]), *rest, np.float32(0)]

@@ -15,7 +15,7 @@ class Hyperparameters(keras.layers.Layer):
     """
 
     def __init__(self, **values: float):
-        super().__init__(dtype="float32", trainable=False)
+        super().__init__(dtype="float32")
         self.numbers = {
             name: self.add_weight(name=name, shape=(), initializer=keras.initializers.Constant(value), trainable=False)
             for name, value in values.items()

@@ -1,8 +1,6 @@
 import csv
 import itertools
-import os
 import random
-import signal
 
 import keras
 import numpy as np
@@ -11,20 +9,7 @@ from PIL import Image
 
 import keras_ae
 from keras_ae import InputError, callbacks, conv_autoencoder, get_task
-from tests.helpers import ONCE, batch, once, same_run, small_vae, train_vae, variables
-
-
-class SignalAt(keras.callbacks.Callback):
-    """Sends the process a signal in one step, counted from the start of this training."""
-
-    def __init__(self, step):
-        super().__init__()
-        self.left = step
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
+from tests.helpers import ONCE, SignalAt, batch, once, same_run, small_vae, train_vae, variables
 
 
 def train_autoencoder(dataset, folder, callbacks=()):
