@@ -6,7 +6,8 @@ from collections.abc import Iterable
 class InputError(ValueError):
     """Something given cannot be used; the message is one line that says what to do.
 
-    The scripts print it without a traceback and exit with code 2.
+    The scripts print it without a traceback and exit with code 2. What the message quotes may come from a stranger's
+    file, so it is `printable`.
 
     >>> import keras_ae
     >>> try:
@@ -15,6 +16,9 @@ class InputError(ValueError):
     ...     print(error)
     unknown task 'sharpen'; known are reconstruct, denoise, complete, segment
     """
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 class NotFiniteError(RuntimeError):
@@ -33,6 +37,15 @@ class CheckpointError(OSError):
     >>> issubclass(keras_ae.CheckpointError, OSError)
     True
     """
+
+
+def printable(text) -> str:
+    r"""One line that a terminal shows and does not obey: what is not printable is escaped.
+
+    >>> print(printable("red \x1b[31m, and a second\nline"))
+    red \x1b[31m, and a second\nline
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(text))
 
 
 def one_of(name, known: Iterable[str], what: str) -> None:

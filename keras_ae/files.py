@@ -3,22 +3,39 @@
 import contextlib
 import json
 import os
+import secrets
 import warnings
 import zlib
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pathvalidate import sanitize_filename
 
-from keras_ae.errors import InputError
+from keras_ae.errors import InputError, printable
 
 CHECKSUM = "crc32"
+NAME_LIMIT = 100  # bytes of a name made of something else
+
+
+def safe_name(text: str) -> str:
+    """A name for one file in the folder that it is put into, on every system, whatever the text holds.
+
+    Names that come from a model, a data set or another file go through this, so that they reach no other folder.
+
+    >>> safe_name("cat"), safe_name("../../x"), safe_name(".."), safe_name("CON")
+    ('cat', '_.._x', '_', 'CON_')
+    """
+    text = str(text).encode(errors="backslashreplace").decode()
+    name = sanitize_filename(text, replacement_text="_", platform="universal", max_len=NAME_LIMIT)
+    return name.lstrip(" .") or "_"
 
 
 @contextlib.contextmanager
 def atomic(path: Path):
     """Gives a temporary path next to `path`, with the same suffix, and moves it there when the block succeeds."""
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # Nobody can have put a link there: the name cannot be guessed.
+    temporary = path.with_name(f".{path.stem[:50]}.{secrets.token_hex(8)}.tmp{path.suffix}")
     try:
         yield temporary
         _sync(temporary)
@@ -35,7 +52,8 @@ def dispensable(path: Path):
     try:
         yield path
     except Exception as error:
-        warnings.warn(f"{path} is not written ({error or type(error).__name__}); the training continues", stacklevel=3)
+        reason = printable(error) or type(error).__name__
+        warnings.warn(f"{printable(path)} is not written ({reason}); the training continues", stacklevel=3)
 
 
 def write_json(path: Path, content: dict) -> None:
