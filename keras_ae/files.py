@@ -15,6 +15,7 @@ from keras_ae.errors import InputError, printable
 
 CHECKSUM = "crc32"
 NAME_LIMIT = 100  # bytes of a name made of something else
+JSON_LIMIT = 2**24  # bytes that are read: no file of a run or a search comes near
 
 
 def safe_name(text: str) -> str:
@@ -40,8 +41,7 @@ def atomic(path: Path):
         yield temporary
         _sync(temporary)
         os.replace(temporary, path)
-        with contextlib.suppress(OSError):  # not every system opens a folder
-            _sync(path.parent)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -71,13 +71,25 @@ def read_json(path: Path) -> dict:
         ValueError: it is not as it was written.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_small(path))
         expected = content.pop(CHECKSUM)
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} has no checksum") from error
     if expected != checksum(content):
         raise ValueError(f"{path} was changed")
     return content
+
+
+def read_small(path: Path) -> str:
+    """The text of a file that may come from a stranger.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is larger than 16 MiB, or no text.
+    """
+    if path.stat().st_size > JSON_LIMIT:
+        raise ValueError(f"{path} is larger than {JSON_LIMIT:,} bytes")
+    return path.read_text()
 
 
 def checksum(content) -> int:
@@ -90,21 +102,44 @@ def lock(folder: Path):
     """Keeps other processes out of `folder`; the system takes the lock from a process that dies.
 
     Raises:
-        InputError: another process is in it.
+        InputError: another process is in it. Or as `refuse_links`.
     """
+    refuse_links(folder)
     process = folder / ".process"
     try:
         with FileLock(folder / ".lock", blocking=False):
-            process.write_text(str(os.getpid()))
+            with atomic(process) as temporary:
+                temporary.write_text(str(os.getpid()))
             yield
     except Timeout as error:
-        raise InputError(f"{folder} is in use by process {process.read_text()}; wait for it, or stop it") from error
+        number = process.read_bytes()[:20].decode(errors="replace")
+        raise InputError(f"{folder} is in use by process {number}; wait for it, or stop it") from error
+
+
+def refuse_links(folder: Path) -> None:
+    """Returns if the folder holds nothing but files and folders: what is written into a stranger's stays in it.
+
+    Raises:
+        InputError: it holds a link, or something else that is no file.
+    """
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                raise InputError(f"{path} is a symbolic link, which no run and no search makes; take another folder")
+            if not (path.is_file() or path.is_dir()) and os.path.lexists(path):
+                raise InputError(f"{path} is no file, and no run and no search makes it; take another folder")
 
 
 def remove_leftovers(folder: Path) -> None:
     """Removes what a process that was killed while it wrote into `folder` has left."""
     for path in folder.glob(".*.tmp.*"):
         path.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Waits until the names in a folder are on the disk."""
+    with contextlib.suppress(OSError):  # not every system opens a folder
+        _sync(path)
 
 
 def _sync(path: Path) -> None:

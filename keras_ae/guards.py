@@ -63,12 +63,17 @@ class StopOnNotFinite(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_begin(self, batch, logs=None):
-        if batch and batch % INTERVAL == 0:
+        if batch and batch % INTERVAL == 0 and not self._is_guarded():
             self._check(float(self.model.get_metrics_result()["loss"]))
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check(logs["loss"])
+        if not self._is_guarded():
+            self._check(logs["loss"])
         self._check(logs.get("val_loss", 0.0))  # the last step's update comes after its loss
+
+    def _is_guarded(self) -> bool:
+        """The mean loss of a `GuardedModel` is NaN where all steps were skipped, which `StopOnSkippedSteps` counts."""
+        return hasattr(self.model, "skipped_steps")
 
     def _check(self, loss: float):
         if not math.isfinite(loss):

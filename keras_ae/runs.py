@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import keras
 
 from keras_ae.errors import InputError
-from keras_ae.files import checksum, read_json, write_json
+from keras_ae.files import checksum, read_json, read_small, refuse_links, sync_folder, write_json
 from keras_ae.networks.conv import of_block
 from keras_ae.saving import load_model
 
@@ -26,8 +27,9 @@ def plain(flags: dict, without=()) -> dict:
     """
     flags = {name: value for name, value in flags.items() if name not in without}
     for name, value in flags.items():
-        if value and (name in PLACES or (name == "dataset" and Path(value).is_dir())):
-            flags[name] = str(Path(value).absolute())
+        is_folder = name == "dataset" and value != "shapes" and Path(value).expanduser().is_dir()
+        if value and (name in PLACES or is_folder):
+            flags[name] = str(Path(value).expanduser().absolute())
     return json.loads(json.dumps(flags))
 
 
@@ -38,7 +40,7 @@ def begin(folder: Path | str, flags: dict) -> Path:
         flags: by name, anything that JSON can hold, and paths.
 
     Returns:
-        The folder. It has its `config.json` from the start, or does not exist.
+        The folder. It has its `config.json` from the start, or does not exist, after a power cut, too.
 
     Raises:
         InputError: it exists already or cannot be written.
@@ -51,13 +53,18 @@ def begin(folder: Path | str, flags: dict) -> Path:
     folder = Path(folder)
     if folder.exists():
         raise InputError(
-            f"{folder} exists already; choose another folder with --run-dir, or resume that run with --resume {folder}"
+            f"{folder} exists already; choose another folder with --run-dir, or resume that run with "
+            f"--resume {shlex.quote(str(folder))}"
         )
     building = folder.with_name(f".{folder.name}.{os.getpid()}")
+    parents = list(folder.absolute().parents)
+    new = [parent for parent in parents if not parent.exists()]
     try:
         building.mkdir(parents=True)
         write_json(building / CONFIG, {"flags": plain(flags)})
         building.rename(folder)
+        for parent in parents[: len(new) + 1]:  # after a power cut there is all of it, or nothing
+            sync_folder(parent)
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
         raise InputError(f"cannot write {folder} ({error.strerror}); choose another folder with --run-dir") from error
@@ -73,25 +80,31 @@ def read_flags(folder: Path | str) -> dict:
     path = Path(folder) / CONFIG
     try:
         try:
-            return read_json(path)["flags"]
+            flags = read_json(path)["flags"]
         except ValueError:
-            return _read_older(path)
+            flags = _read_older(path)
+        return dict(flags.items())
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); give the folder of a run") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} is damaged or was changed; the flags of a run must stay as they are. Start a new run"
         ) from error
 
 
-def resume(folder: Path | str) -> dict:
-    """The flags of a run that is not finished.
+def resume(folder: Path | str, output: Path | None = None) -> dict:
+    """The flags of a run that is not finished. None of them may name what is opened or written: a stranger may have
+    chosen them.
+
+    Args:
+        output: of the model, where it is not in the folder.
 
     Raises:
-        InputError: it is finished: its model is saved. Or as `read_flags`.
+        InputError: it is finished: its model is saved. Or as `read_flags` and `files.refuse_links`.
     """
+    refuse_links(Path(folder))
     flags = read_flags(folder)
-    model = Path(flags.get("output") or Path(folder) / MODEL)
+    model = output or Path(folder) / MODEL
     if model.exists():
         raise InputError(f"{folder} is finished: {model} exists already; sample from it, or start a new run")
     return flags
@@ -105,13 +118,15 @@ def open_search(folder: Path | str, flags: dict, *, wait: bool = False) -> Path:
         wait: until another process has made the folder.
 
     Raises:
-        InputError: the folder is that of a search with other flags. Or as `begin` and `read_flags`.
+        InputError: the folder is that of a search with other flags. Or as `begin`, `read_flags` and
+            `files.refuse_links`.
     """
     folder = Path(folder)
     while wait and not (folder / CONFIG).exists():
         time.sleep(1)
     if not folder.exists():
         return begin(folder, flags)
+    refuse_links(folder)
     before = read_flags(folder)
     for name, value in plain(flags).items():
         if before.get(name) != value:
@@ -162,7 +177,7 @@ def _kinds(model) -> list[str]:
 
 def _read_older(path: Path) -> dict:
     """The flags in a file whose checksum is of the flags alone, as it was until version 0.1.0."""
-    content = json.loads(path.read_text())
+    content = json.loads(read_small(path))
     if content["crc32"] != checksum(content["flags"]):
         raise ValueError("checksum")
     return content["flags"]

@@ -17,6 +17,7 @@ from keras_ae.callbacks import (
     StopOnSignal,
     restore,
 )
+from keras_ae.callbacks.checkpoint import below
 from keras_ae.errors import InputError
 from keras_ae.files import lock, remove_leftovers
 from keras_ae.runs import MODEL
@@ -87,7 +88,8 @@ def train(
     """Trains a compiled model in a folder of its own, measures it on the test images and saves it.
 
     Call it again with the same arguments to resume a training that was stopped. It ends with the same bits as one that
-    was not. SIGINT and SIGTERM let the step finish, save and raise a `KeyboardInterrupt`.
+    was not. SIGINT, SIGTERM and SIGHUP let the step finish, save and raise a `KeyboardInterrupt`; in a thread
+    they do not.
 
     The folder gets `model.keras`, `best.keras` (lowest validation loss), `checkpoint.npz`, `history.csv` and
     `losses.png`.
@@ -104,8 +106,8 @@ def train(
         output: where the trained model is saved instead of `model.keras`.
 
     Raises:
-        InputError: another process trains in the folder. There are no images, or none to validate with for `patience`.
-            The checkpoint is damaged, of another model, or of a training on other batches.
+        InputError: another process trains in the folder, or it holds links. There are no images, or none to validate
+            with for `patience`. The checkpoint is damaged, of another model, or of a training on other batches.
         NotFiniteError: nothing finite is left to learn from. The checkpoint is from before.
         CheckpointError: the state cannot be written. The checkpoint is from before.
 
@@ -180,7 +182,7 @@ def run_epochs(
         raise InputError("there are no validation images for patience to look at; leave it out")
 
     steps = data.steps_per_epoch(dataset.train, batch_size)
-    state = restore(model, folder)
+    state = restore(model, folder, steps)
     stream = {"images": len(dataset.train), "batch_size": batch_size, "seed": seed, "flip": flip}
     if state.stream not in ({}, stream):
         raise InputError(f"{folder} was begun with {state.stream}, now it is {stream}; take another folder")
@@ -228,7 +230,7 @@ def run_epochs(
             fit(rest)
             if rest.stopped:
                 return state.history
-            restore(model, folder)  # without what Keras does at the end of a fit: weights become their averages
+            restore(model, folder, steps)  # without what Keras does at the end of a fit: weights become their averages
         fit()
     return state.history
 
@@ -275,8 +277,8 @@ def _long_warmup(history) -> str | None:
 
 
 def _risen_loss(history) -> str | None:
-    losses = history.history.get("val_loss", [])
-    if not losses:
+    losses = [below(loss) for loss in history.history.get("val_loss", [])]
+    if not losses or math.inf in losses:
         return None
     first, lowest, last = losses[0], min(losses), losses[-1]
     if last - lowest <= RISE * (first - lowest):
@@ -309,7 +311,7 @@ class _Patience(keras.callbacks.Callback):
 
 
 def _is_over(rows: list[dict], patience: int) -> bool:
-    losses = [row["val_loss"] for row in rows]
+    losses = [below(row.get("val_loss", math.inf)) for row in rows]
     return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
 
 

@@ -1,5 +1,8 @@
 """A training in a folder: what it returns, saves and says, and that it resumes as if it had not been stopped."""
 
+import concurrent.futures
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -86,6 +89,40 @@ def test_patience_ends_a_training_and_a_resumed_one_stays_ended(dataset, tmp_pat
     for _ in range(2):
         history = keras_ae.fit(vae, dataset, tmp_path, epochs=9, patience=2, batch_size=8)
         assert history.epoch == [0, 1, 2]
+
+
+@once("counted in epochs")
+def test_patience_does_not_take_an_epoch_without_a_number_for_the_best(dataset, tmp_path):
+    rows = [{"epoch": 1, "val_loss": math.nan}, {"epoch": 2, "val_loss": 3.0}, {"epoch": 3, "val_loss": 4.0}]
+    assert not training._is_over(rows, 2)
+    assert training._is_over([*rows, {"epoch": 4, "val_loss": math.nan}], 2)
+
+
+class NothingFinite(keras.callbacks.Callback):
+    """Makes every step of the first epoch one to skip."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.beta = math.inf if epoch == 0 else 1.0
+
+
+def test_an_epoch_whose_steps_were_all_skipped_is_no_success(dataset, tmp_path):
+    vae = small_vae(conditioning="none")
+    vae.compile("adam")
+    history = keras_ae.train(
+        vae, dataset, tmp_path, epochs=2, batch_size=8, verbose=False, patience=2, callbacks=[NothingFinite()]
+    )
+    assert history.history["skipped_steps"] == [8, 0]
+    assert math.isnan(history.history["loss"][0])
+    assert math.isnan(history.history["elbo"][0])
+    assert math.isfinite(history.history["loss"][1])
+    assert keras_ae.read_metadata(tmp_path / "best.keras")["epoch"] == 2
+
+
+@once("how Python handles signals")
+def test_a_training_runs_in_a_thread(dataset, tmp_path):
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        _, history = threads.submit(train_averaged, dataset, tmp_path).result()
+    assert history.epoch == [0, 1, 2]
 
 
 @once("sentences")

@@ -1,6 +1,7 @@
 """All that must happen before Keras is imported: variables, the allocator, imports that are left out."""
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -8,6 +9,8 @@ import platform
 import sys
 import warnings
 from pathlib import Path
+
+from _streams import open_closed, printable
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -23,12 +26,23 @@ def set_environment(parser: argparse.ArgumentParser, backend: str) -> None:
         installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
         parser.error(f"the backend {backend} is not installed; installed are {', '.join(installed) or 'none'}")
     os.environ["KERAS_BACKEND"] = backend
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    set_variables(compiled=home / "keras_ae" / "jax")
+    set_variables(compiled=_home(parser) / "keras_ae" / "jax")
+    open_closed()
     _import_keras(backend)
-    warnings.showwarning = lambda message, *_: print(f"note: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: print(f"note: {printable(message)}", file=sys.stderr)
     warnings.simplefilter("ignore", DeprecationWarning)
     warnings.filterwarnings("ignore", message="Explicitly requested dtype int64")  # Keras's mean IoU, on JAX
+
+
+def _home(parser) -> Path:
+    """Keras's folder."""
+    if not os.environ.get("KERAS_HOME"):
+        os.environ.pop("KERAS_HOME", None)  # Keras would take an empty one for this folder
+        try:
+            return Path.home() / ".keras"
+        except RuntimeError:
+            parser.error("there is no home folder; set KERAS_HOME to a folder that can be written")
+    return Path(os.environ["KERAS_HOME"])
 
 
 def set_variables(compiled: Path, seconds: float = 0.3) -> None:
@@ -67,15 +81,25 @@ def _import_keras(backend: str) -> None:
     docs/performance.md), and without TensorFlow's notes that there is no GPU, from before it reads its log level."""
     hidden = {"tensorflow", "jax", "torch", "sklearn", "pandas", "matplotlib.pyplot"} - {backend} - sys.modules.keys()
     sys.modules.update(dict.fromkeys(hidden))  # None: the import of such a module fails
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    if backend == "tensorflow":
-        os.dup2(nowhere, 2)
     try:
-        importlib.import_module("keras")
+        with _silence() if backend == "tensorflow" else contextlib.nullcontext():
+            importlib.import_module("keras")
     finally:
-        os.dup2(stderr, 2)
         for name in hidden:
             del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _silence():
+    """Hides what libraries write to standard error."""
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 def forget_tensorflow(backend: str) -> None:

@@ -1,19 +1,21 @@
 """What the scripts share: argument types and groups, what they print, and endings of one line."""
 
 import argparse
-import contextlib
-import json
 import os
 import signal
 import sys
 from pathlib import Path
 
 import _environment
+import _resume
 from _environment import BACKENDS
+from _streams import patient, printable
+from _types import image_size, interval, not_negative, positive, seed
 
-UNITS = {"s": 1, "m": 60, "h": 3600}
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
-AGAIN = ("resume", "data_dir", "cache_dir")  # what --resume is given again
+# Of what is too large for a machine, whichever backend says it
+TOO_MUCH = ("not enough memory", "can't allocate", "out of memory", "RESOURCE_EXHAUSTED", "OOM when", "overflow")
+SMALLER = "make what the flags ask for smaller: images, their number, the batch or the model"
 
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -23,7 +25,7 @@ class Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionH
         return action.help if action.default is None or action.default is False else super()._get_help_string(action)
 
     def _get_default_metavar_for_optional(self, action):
-        return {positive: "N", seed: "N", int: "N", not_negative: "X"}.get(action.type, "NAME")
+        return getattr(action.type, "metavar", "NAME")
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,48 +36,10 @@ class Parser(argparse.ArgumentParser):
         epilog = "\n  ".join(["examples:", *examples.splitlines()])
         super().__init__("", "%(prog)s [flags]", description, epilog, formatter_class=Formatter, allow_abbrev=False)
         self.prog = Path(sys.argv[0]).name
+        self.source = ""  # of the arguments, where they are not the command line's
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
-def positive(text: str) -> int:
-    return _within(1, int(text), 2**63)
-
-
-def not_negative(text: str) -> float:
-    return _within(0, float(text), float("inf"))
-
-
-def seed(text: str) -> int:
-    return _within(0, int(text), 2**31)
-
-
-def _within(low, number, high):
-    if not low <= number < high:
-        raise argparse.ArgumentTypeError(f"{number} is not a number from {low} up")
-    return number
-
-
-def seconds(text: str) -> int:
-    """30s, 5m or 2h."""
-    number, unit = text[:-1], text[-1:]
-    if unit not in UNITS or not number.isdigit() or int(number) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a time; give e.g. 30s, 5m or 2h")
-    return int(number) * UNITS[unit]
-
-
-def interval(text: str) -> dict[str, int]:
-    """A time, or a number of steps."""
-    return {"steps": int(text)} if text.isdigit() and int(text) > 0 else {"seconds": seconds(text)}
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """64 or 45x61: (height, width)."""
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
-        raise argparse.ArgumentTypeError(f"'{text}' is not an image size; give e.g. 64, or 45x61 (height x width)")
-    return int(sides[0]), int(sides[-1])
+        self.exit(2, f"{self.prog}: error: {printable(self.source + message)}\n")
 
 
 def add_backend(parser: Parser) -> None:
@@ -142,24 +106,16 @@ def training_arguments(parser: Parser) -> argparse.Namespace:
     args = parser.parse_args()
     _environment.restart_with_allocator()
     if args.resume:
-        defaults = vars(parser.parse_args([]))
-        if others := [name for name, value in vars(args).items() if value != defaults[name] and name not in AGAIN]:
-            parser.error(f"--resume continues with the run's own flags; leave out {', '.join(sorted(others))}")
-        # What is wrong with the folder, `runs.resume` says.
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            args.backend = json.loads((args.resume / "config.json").read_text())["flags"]["backend"]
+        _resume.check_arguments(parser, args)
     elif args.smoke:
         args.limit, args.epochs, args.batch_size = 80, 1, 32
     _environment.set_environment(parser, args.backend)
     from keras_ae import runs
 
-    if args.resume:
-        again = {name: value for name in AGAIN if (value := getattr(args, name))}
-        vars(args).update(runs.resume(args.resume) | again)
-        args.image_size = args.image_size and tuple(args.image_size)
-        args.output = args.output and Path(args.output)
-    elif args.output:
+    if args.output and not (args.resume and args.output.exists()):
         runs.check_output(args.output)
+    if args.resume:
+        _resume.take_flags(parser, args)
     return args
 
 
@@ -174,7 +130,15 @@ def load(args, **changes):
 
 
 def run(main) -> None:
-    """Calls `main`. What a user can fix, and an interruption, end in one line."""
+    """Calls `main`. What a user can fix, and an interruption, end in one line; a lost reader ends nothing."""
+    try:
+        with patient():
+            _report(main)
+    except OSError as error:  # what was printed is lost
+        _end(f"error: {error}", 2)
+
+
+def _report(main) -> None:
     try:
         main()
     except KeyboardInterrupt as stopped:
@@ -185,9 +149,17 @@ def run(main) -> None:
             _end(f"error: {error}", 2)
         if type(error).__name__ == "NotFiniteError":
             _end(f"error: {error}", 1)
+        if _is_too_much(error):
+            reason = str(error).strip().split("\n")[0][:150] or type(error).__name__
+            _end(f"error: this cannot be computed ({reason}); {SMALLER}", 2)
         raise
 
 
+def _is_too_much(error: Exception) -> bool:
+    kinds = (MemoryError, OverflowError, RecursionError, NotImplementedError)
+    return isinstance(error, kinds) or any(words in str(error) for words in TOO_MUCH)
+
+
 def _end(message: str, code: int) -> None:
-    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).name}: {printable(message)}", file=sys.stderr)
     sys.exit(code)

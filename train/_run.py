@@ -1,9 +1,14 @@
 """A run, from the compiled model to its summary: one library call, and the lines around it."""
 
 import contextlib
+import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import _resume
+from _streams import printable
 
 STARTED = time.time()
 
@@ -18,7 +23,7 @@ def train(args, model, dataset, described: str, pictures, *, task=None, loss: st
     """
     from keras_ae import callbacks, runs, train
 
-    if args.start_from:
+    if args.start_from and not _resume.has_checkpoint(args.resume):
         runs.take_weights(model, args.start_from)
     script = Path(sys.argv[0])
     name = f"{script.stem}-{Path(args.dataset).name}-{args.backend}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -31,7 +36,7 @@ def train(args, model, dataset, described: str, pictures, *, task=None, loss: st
         flush=True,
     )
     output = args.output or folder / runs.MODEL
-    with resumable(f"resume with: python train/{script.name} --resume {folder}"):
+    with resumable(lambda: _resume.command(folder, vars(args))):
         history = train(
             model,
             dataset,
@@ -57,16 +62,17 @@ def report(history, output: Path, backend: str, files: str) -> None:
     for notice in training.notices(history):
         print(f"\nnote: {notice}")
     print(f"\n{time.time() - STARTED:.0f} s. Written: {output}\n{files}")
-    print(f"next: python train/sample.py {output} --backend {backend}")
+    command = shlex.join(["python", "train/sample.py", str(output), "--backend", backend])
+    print(f"next: {printable(command)}")
 
 
 @contextlib.contextmanager
-def resumable(hint: str):
-    """What is interrupted, or has no room left to save, ends with the hint."""
+def resumable(command: Callable[[], str]):
+    """What is interrupted, or has no room left to save, ends with the command that resumes it."""
     from keras_ae import CheckpointError
 
     try:
         yield
     except (KeyboardInterrupt, CheckpointError):
-        print(f"\n{hint}", file=sys.stderr)
+        print(f"\nresume with: {printable(command())}", file=sys.stderr)
         raise

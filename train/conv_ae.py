@@ -6,6 +6,7 @@ python train/conv_ae.py --dataset photos --image-size 64 --code-size 4 --code-ch
 
 import _flags
 import _run
+import _types
 
 
 def parser() -> _flags.Parser:
@@ -17,11 +18,11 @@ def parser() -> _flags.Parser:
     add("--loss", help="mse, mae, ssim or psnr (default: mse; segment: cross-entropy)")
     _flags.add_data(parser, "shapes", training=True)
     add = parser.add_argument_group("model").add_argument
-    add("--code-size", type=_flags.positive, default=2, help="height and width of the code")
-    add("--code-channels", type=_flags.positive, default=128, help="features at each place of the code")
+    add("--code-size", type=_types.features, default=2, help="height and width of the code")
+    add("--code-channels", type=_types.features, default=128, help="features at each place of the code")
     add("--skip-connections", action="store_true", help="ways around the code at every level (U-Net)")
-    add("--width", type=_flags.positive, default=32, help="a quarter of the features of the networks' last level")
-    add("--blocks", type=int, default=0, help="residual blocks of two convolutions at each level")
+    add("--width", type=_types.features, default=32, help="a quarter of the features of the networks' last level")
+    add("--blocks", type=_types.blocks, default=0, help="residual blocks of two convolutions at each level")
     _flags.add_conditioning(add, "none")
     _flags.add_training(parser, "conv_ae")
     return parser

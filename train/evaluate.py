@@ -58,7 +58,7 @@ def main() -> None:
         return
     title = f"{args.file}: {len(split):,} {args.split} images of {dataset.name}{'' if task else ' (nats per image)'}"
     for name, measures in {title: results, **classes}.items():
-        print(f"\n{as_table(name, measures)}")
+        print(f"\n{as_table(_flags.printable(name), measures)}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import _environment
 import _flags
+import _types
 
 KINDS = ("samples", "reconstructions", "interpolations", "traversals", "completions", "restored")
 COUNTS = {"interpolations": 16, "completions": 8}  # the others: 64
@@ -21,10 +22,10 @@ def parser() -> _flags.Parser:
     _flags.add_backend(parser)
     add = parser.add_argument_group("what to make").add_argument
     add("--kind", choices=KINDS, metavar="KIND", help=f"{', '.join(KINDS)} (default: samples, or restored images)")
-    add("--count", type=_flags.positive, metavar="N", help="samples, or images to start from (default: 64 or fewer)")
+    add("--count", type=_types.positive, metavar="N", help="samples, or images to start from (default: 64 or fewer)")
     add("--labels", metavar="A,B", help="classes of samples or reconstructions, by name or number (default: all)")
-    add("--seed", type=_flags.seed, metavar="N", default=0, help="of the noise: one seed, the same samples")
-    add("--temperature", type=_flags.not_negative, metavar="X", default=1.0, help="spread of the latents of samples")
+    add("--seed", type=_types.seed, metavar="N", default=0, help="of the noise: one seed, the same samples")
+    add("--temperature", type=_types.not_negative, metavar="X", default=1.0, help="spread of the latents of samples")
     add("--mirrored", action="store_true", help="restore mirrored images too and take the mean: twice the time")
     add("--output", type=Path, metavar="PATH", help="the picture (default: a new name in this folder)")
     add("--separate", action="store_true", help="a folder with a PNG for each image, instead of one picture")

@@ -5,12 +5,15 @@ python train/tune.py --model conv_ae --code-sizes 2,4 --widths 16,32 --workers 2
 """
 
 import math
+import shlex
+import sys
 from functools import partial
 from pathlib import Path
 
 import _environment
 import _flags
 import _run
+import _types
 
 OF = {"latent_dim": "of a VAE", "code_size": "of a conv_ae", "width": "", "learning_rate": "", "beta": "of a VAE"}
 MAY_CHANGE = ("data_dir", "cache_dir", "workers", "time_limit", "output", "run_dir")  # when a search is resumed
@@ -25,17 +28,22 @@ def parser() -> _flags.Parser:
         add(f"--{name.replace('_', '-')}s", metavar="LIST", help=f"{name.replace('_', ' ')}s {model}")
     add = parser.add_argument_group("search").add_argument
     add("--search", default="grid", help="grid (all combinations), random, bayesian or hyperband")
-    add("--trials", type=_flags.positive, default=20, help="of random and bayesian, at most")
-    add("--max-epochs", type=_flags.positive, default=10, help="passes over the training images in a trial")
-    add("--patience", type=_flags.positive, help="epochs without a lower validation loss that end a trial")
-    add("--time-limit", type=_flags.seconds, metavar="TIME", help="30m or 2h, after which no trial is begun")
-    add("--workers", type=_flags.positive, default=1, help="processes that run trials, each on its share of the cores")
+    add("--trials", type=_types.positive, default=20, help="of random and bayesian, at most")
+    add("--max-epochs", type=_types.positive, default=10, help="passes over the training images in a trial")
+    add("--patience", type=_types.positive, help="epochs without a lower validation loss that end a trial")
+    add("--time-limit", type=_types.seconds, metavar="TIME", help="30m or 2h, after which no trial is begun")
+    add(
+        "--workers",
+        type=_types.processes,
+        default=1,
+        help="processes that run trials, each on its share of the cores",
+    )
     _flags.add_data(parser, "shapes", training=True)
     add = parser.add_argument_group("model and training, where they are not tuned").add_argument
     add("--likelihood", default="squared_error", help="of a VAE, for all trials: squared_error or gaussian")
     _flags.add_conditioning(add, "none")
-    add("--code-channels", type=_flags.positive, default=128, help="features at each place of a conv_ae's code")
-    add("--width", type=_flags.positive, default=32, help="a quarter of the features of the networks' last level")
+    add("--code-channels", type=_types.features, default=128, help="features at each place of a conv_ae's code")
+    add("--width", type=_types.features, default=32, help="a quarter of the features of the networks' last level")
     _flags.add_computation(add)
     add = parser.add_argument_group("files").add_argument
     add("--run-dir", type=Path, metavar="DIR", help="the search's folder (default: runs/tune-MODEL-NAME-BACKEND)")
@@ -60,7 +68,8 @@ def main() -> None:
     dataset = _flags.load(args)
     names = ("width", "learning_rate", "batch_size", "conditioning", "precision", "seed", "likelihood", "code_channels")
     build, objective, task = tuning.builder(args.model, **{name: getattr(args, name) for name in names})
-    with _run.resumable("resume with the same command"):
+    command = shlex.join(["python", "train/tune.py", *sys.argv[1:]])
+    with _run.resumable(lambda: command):
         history = tuning.tune(
             build,
             space,

@@ -6,6 +6,7 @@ python train/vae.py --dataset photos --image-size 64 --flip --latent-dim 64
 
 import _flags
 import _run
+import _types
 
 
 def parser() -> _flags.Parser:
@@ -13,13 +14,13 @@ def parser() -> _flags.Parser:
     _flags.add_backend(parser)
     _flags.add_data(parser, "shapes", training=True)
     add = parser.add_argument_group("model").add_argument
-    add("--latent-dim", type=_flags.positive, default=16, help="latent features")
-    add("--width", type=_flags.positive, default=32, help="a quarter of the features of the networks' last level")
+    add("--latent-dim", type=_types.features, default=16, help="latent features")
+    add("--width", type=_types.features, default=32, help="a quarter of the features of the networks' last level")
     _flags.add_conditioning(add, "decoder")
     add("--likelihood", default="squared_error", help="or bernoulli, gaussian (optimal variance) or gaussian_learned")
-    add("--beta", type=_flags.not_negative, default=1.0, help="weight of the KL")
-    add("--kl-warmup", type=_flags.not_negative, default=0.0, help="epochs over which that weight grows from 0")
-    add("--free-bits", type=_flags.not_negative, default=0.0, help="nats per latent that cost nothing")
+    add("--beta", type=_types.not_negative, default=1.0, help="weight of the KL")
+    add("--kl-warmup", type=_types.not_negative, default=0.0, help="epochs over which that weight grows from 0")
+    add("--free-bits", type=_types.not_negative, default=0.0, help="nats per latent that cost nothing")
     _flags.add_training(parser, "vae")
     return parser
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_ae.callbacks.kept import ImpossibleError, check_archive, check_headers, check_progress, read_headers
 from keras_ae.errors import CheckpointError, InputError, NotFiniteError
 from keras_ae.files import atomic, dispensable
 from keras_ae.guards import ADVICE
@@ -83,6 +84,8 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if self.resumed_at:  # Keras has just set the sums to 0
             variables = self.model.metrics_variables
+            if [tuple(variable.shape) for variable in variables] != [array.shape for array in self.state.metrics]:
+                raise InputError(f"{self.folder / FILE} is the checkpoint of another model: its running sums differ")
             for variable, value in zip(variables, self.state.metrics, strict=True):
                 variable.assign(value)
 
@@ -123,7 +126,7 @@ class Checkpoint(keras.callbacks.Callback):
         with atomic(self.folder / FILE) as path:
             np.savez(path, state=json.dumps(progress), **arrays)
             try:
-                _check(path)
+                check_archive(path)
             except zipfile.BadZipFile as error:
                 raise OSError(errno.EIO, "what is read back is not what was written") from error
 
@@ -152,8 +155,8 @@ class SaveBest(keras.callbacks.Callback):
         self.metadata = metadata or {}
 
     def on_epoch_end(self, epoch, logs=None):
-        before = [row["val_loss"] for row in self.state.history if "val_loss" in row]
-        if "val_loss" in logs and logs["val_loss"] < min(before, default=float("inf")):
+        before = [below(row["val_loss"]) for row in self.state.history if "val_loss" in row]
+        if "val_loss" in logs and logs["val_loss"] < min(before, default=math.inf):
             validation = {name[4:]: float(value) for name, value in logs.items() if name.startswith("val_")}
             metadata = self.metadata | {"epoch": epoch + 1, "validation": validation}
             _insist(lambda: self._write(metadata), self.path)
@@ -163,13 +166,16 @@ class SaveBest(keras.callbacks.Callback):
         save_model(self.model, self.path, metadata)
 
 
-def restore(model: keras.Model, folder: Path) -> State:
+def restore(model: keras.Model, folder: Path, steps: float = math.inf) -> State:
     """Sets all variables of a compiled model from the run's checkpoint and returns how far the run has come.
 
     A run that was stopped before its first checkpoint has none: nothing is set, the history is empty.
 
+    Args:
+        steps: in an epoch; a checkpoint within it has done fewer.
+
     Raises:
-        InputError: the checkpoint is damaged or of another model.
+        InputError: the checkpoint is damaged or of another model, or says what no training writes.
 
     >>> import keras_ae, tempfile
     >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
@@ -179,35 +185,43 @@ def restore(model: keras.Model, folder: Path) -> State:
     path = Path(folder) / FILE
     if not path.exists():
         return State()
-    try:
-        _check(path)
-        with np.load(path) as saved:
-            values = dict(saved)
-        progress = json.loads(str(values.pop("state")))
-        state = State(progress["history"], progress["batch"], stream=progress["stream"])
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # whatever NumPy meets in a damaged file
-        raise InputError(f"{path} is damaged ({type(error).__name__}); delete it to start the run again") from error
-    state.metrics = [values.pop(name) for name in list(values) if name.startswith("metric_")]
     model.optimizer.build(model.trainable_variables)
     variables = dict(_named(model))
-    new = {name for name in variables.keys() - values.keys() if name.startswith("setting_")}  # since version 0.2
-    expected = {name: variable.shape for name, variable in variables.items() if name not in new}
-    if {name: value.shape for name, value in values.items()} != expected:
-        raise InputError(f"{path} is the checkpoint of another model")
+    try:
+        check_archive(path)
+        headers = read_headers(path)
+        sums = check_headers(headers, variables, path)
+        with np.load(path) as saved:
+            values = dict(saved)
+        state = State(**json.loads(str(values.pop("state"))))
+        check_progress(state, steps, len(sums))
+    except (OSError, MemoryError, InputError):
+        raise
+    except Exception as error:  # whatever NumPy meets in a damaged file
+        reason = error if isinstance(error, ImpossibleError) else type(error).__name__
+        raise InputError(f"{path} is damaged ({reason}); delete it to start the run again") from error
+    state.metrics = _as_terms(model, [values.pop(name) for name in sums])
     for name, value in values.items():
         variables[name].assign(value)
-    state.metrics = _as_terms(model, state.metrics)
     return state
 
 
 def _as_terms(model: keras.Model, sums: list[np.ndarray]) -> list[np.ndarray]:
     """The sums of a VAE's metrics: up to version 0.1 six means, of a total and a count each, and then the rest."""
-    if not sums or not isinstance(model, GuardedModel) or len(sums) == len(model.metrics_variables):
+    is_new = not sums or not isinstance(model, GuardedModel) or len(sums) == len(model.metrics_variables)
+    if is_new or any(array.shape for array in sums[:12]):
         return sums
     means, rest = sums[:12], sums[12:]
     return [np.array(means[0::2]), np.array(means[1::2]), *rest, np.float32(0)]
+
+
+def below(loss: float) -> float:
+    """The loss, as what is lower than others: one that is not a number is lower than none.
+
+    >>> below(2.5), below(math.nan)
+    (2.5, inf)
+    """
+    return math.inf if math.isnan(loss) else loss
 
 
 def write_history(path: Path, history: list[dict]) -> None:
@@ -237,13 +251,6 @@ def _insist(write: Callable[[], object], path: Path) -> None:
                     "then resume"
                 ) from error
             time.sleep(pause)
-
-
-def _check(path: Path) -> None:
-    """Reads all of it and compares the checksums."""
-    with zipfile.ZipFile(path) as archive:
-        if (broken := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(broken)
 
 
 def _named(model: keras.Model):

@@ -1,6 +1,7 @@
 """What ends a training early: a signal."""
 
 import signal
+import threading
 
 import keras
 
@@ -15,14 +16,24 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+HANGUP = getattr(signal, "SIGHUP", None)  # the terminal is gone; Windows has none
+
+
+def stopping() -> list[int]:
+    """The signals that stop a training: SIGINT, SIGTERM and, unless it is ignored (`nohup`), SIGHUP."""
+    hangup = [HANGUP] if HANGUP and signal.getsignal(HANGUP) is not signal.SIG_IGN else []
+    return [signal.SIGINT, signal.SIGTERM, *hangup]
+
+
 class StopOnSignal(keras.callbacks.Callback):
-    """A context and a callback: inside it, SIGINT and SIGTERM let the step finish, then raise `Stopped`.
+    """A context and a callback: inside it, SIGINT, SIGTERM and SIGHUP let the step finish, then raise `Stopped`.
 
         with StopOnSignal(checkpoint) as stop:
             model.fit(..., callbacks=[checkpoint, stop])
 
-    Python would raise in whatever code runs at that moment, even where a framework swallows it. A
-    second signal ends the process at once.
+    Python would raise in whatever code runs at that moment, even where a framework swallows it. A second signal ends
+    the process at once. SIGHUP does nothing where it is ignored (`nohup`). In a thread no signal does: Python handles
+    them in the main one.
 
     Args:
         checkpoint: saves first. After the last step of an epoch, validation and the epoch's own checkpoint do.
@@ -34,15 +45,14 @@ class StopOnSignal(keras.callbacks.Callback):
     ...     history = vae.fit(np.zeros((4, 8, 8, 1)), verbose=0, callbacks=[stop])
     """
 
-    signals = (signal.SIGINT, signal.SIGTERM)
-
     def __init__(self, checkpoint: Checkpoint | None = None):
         super().__init__()
         self.checkpoint = checkpoint
 
     def __enter__(self):
         self.received = None
-        self.before = {number: signal.signal(number, self._receive) for number in self.signals}
+        in_main = threading.current_thread() is threading.main_thread()
+        self.before = {number: signal.signal(number, self._receive) for number in (stopping() if in_main else ())}
         return self
 
     def __exit__(self, *_):
@@ -51,8 +61,8 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def _receive(self, number, _frame):
         self.received = number
-        for other in self.signals:
-            signal.signal(other, signal.SIG_DFL)
+        for other in self.before:  # a terminal that goes sends SIGHUP twice: the kernel, and then the shell
+            signal.signal(other, signal.SIG_IGN if other == HANGUP else signal.SIG_DFL)
 
     def _check(self):
         if self.received is not None:

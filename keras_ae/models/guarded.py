@@ -129,7 +129,7 @@ class Terms(keras.metrics.Metric):
     """Means over images of several vectors at once: one small update a step where a `Mean` for each takes many.
 
     Images count by their sample weights, but for `loss`, in which the weights are already: its mean is over the number
-    of images.
+    of images. A mean over nothing is NaN: no epoch is the best because all its steps were skipped.
     """
 
     def __init__(self, names, name: str = "terms", **kwargs):
@@ -150,7 +150,7 @@ class Terms(keras.metrics.Metric):
 
     def result(self) -> dict:
         totals, weights = ops.convert_to_tensor(self.totals), ops.convert_to_tensor(self.weights)
-        means = totals / ops.where(weights > 0, weights, 1.0)
+        means = totals / weights
         return {name: means[number] for number, name in enumerate(self.names)}
 
     def get_config(self):

@@ -60,4 +60,5 @@ def of_vae(
 
 
 def _label(text: str, class_names: list[str]) -> str | int:
-    return int(text) if text not in class_names and text.isdigit() else text
+    is_number = text.isascii() and text.isdecimal() and len(text) < 10
+    return int(text) if is_number and text not in class_names else text

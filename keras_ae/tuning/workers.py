@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from keras_ae.callbacks.stop import Stopped
+from keras_ae.callbacks.stop import HANGUP, Stopped, stopping
 from keras_ae.errors import InputError
-from keras_ae.files import lock
+from keras_ae.files import lock, refuse_links
 from keras_ae.tuning.search import Search
 
 ROLE = "KERASTUNER_TUNER_ID"
@@ -62,13 +62,14 @@ def _run_processes(count: int, folder: Path) -> None:
 
     What they print is in the folder, except for the chief's lines, one for each trial.
     """
+    refuse_links(folder)
     environment = {
         **os.environ,
         "KERASTUNER_ORACLE_IP": "127.0.0.1",
         "KERASTUNER_ORACLE_PORT": str(_free_port()),
         "no_grpc_proxy": "127.0.0.1",
     }
-    for number in (signal.SIGINT, signal.SIGTERM):  # the first is ignored in a process begun in the background
+    for number in stopping():  # the first is ignored in a process begun in the background
         signal.signal(number, _stop)
     with contextlib.ExitStack() as logs:
         chief = _start("chief", environment)
@@ -131,4 +132,6 @@ def _log(folder: Path, number: int) -> Path:
 
 
 def _stop(number, _frame):
+    if number == HANGUP:  # it comes twice: the kernel sends it, and then the shell
+        signal.signal(number, signal.SIG_IGN)
     raise Stopped(number)

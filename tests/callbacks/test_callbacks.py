@@ -1,6 +1,10 @@
 import csv
+import io
 import itertools
+import json
+import math
 import random
+import zipfile
 
 import keras
 import numpy as np
@@ -80,6 +84,112 @@ def test_a_damaged_or_foreign_checkpoint_is_named(tmp_path, dataset):
     vae.compile("adam")
     with pytest.raises(InputError, match="is damaged"):
         callbacks.restore(vae, folder)
+
+
+def _within_an_epoch(dataset, folder):
+    """A checkpoint after 4 of 8 steps, as arrays, and its state."""
+    with pytest.raises(KeyboardInterrupt):
+        train_vae(dataset, folder, callbacks=[SignalAt(13)])
+    with np.load(folder / "checkpoint.npz") as saved:
+        arrays = dict(saved)
+    return arrays, json.loads(str(arrays.pop("state")))
+
+
+ROW = {"epoch": 1, "loss": 2.0}
+UNTRUE = {
+    "batch": [8, -1, 10**6, 2.0, True, "4", None, 0],
+    "history": [
+        {},
+        "x",
+        [7],
+        [ROW | {"epoch": 2}],
+        [{"loss": 2.0}],
+        [ROW | {"loss": "2"}],
+        [ROW, ROW],
+        [ROW | {"a": []}],
+    ],
+    "stream": [[], "x", None, 3],
+}
+
+
+@once("what is read from a file")
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in UNTRUE.items() for value in values])
+def test_a_checkpoint_that_says_what_no_training_writes_is_refused(tmp_path, dataset, name, value):
+    """Its checksums are right."""
+    arrays, state = _within_an_epoch(dataset, tmp_path)
+    np.savez(tmp_path / "checkpoint.npz", state=json.dumps(state | {name: value}), **arrays)
+    with pytest.raises(InputError, match=r"checkpoint.npz is damaged \(.*\); delete it to start the run again"):
+        train_vae(dataset, tmp_path)
+
+
+def _lacks_sums(arrays):
+    return {name: array for name, array in arrays.items() if not name.startswith("metric_")}
+
+
+def _resized_sums(arrays):
+    return arrays | {"metric_0": np.zeros(7, "float32")}
+
+
+def _complex(arrays):
+    return arrays | {"model_0": arrays["model_0"].astype("complex64")}
+
+
+def _text(arrays):
+    return arrays | {"model_0": np.full(arrays["model_0"].shape, "x")}
+
+
+def _more(arrays):
+    return arrays | {"model_999": np.zeros(1)}
+
+
+@once("what is read from a file")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_lacks_sums, "0 running sums at batch 4"),
+        (_resized_sums, "another model: its running sums differ"),
+        (_complex, "model_0 holds numbers of another kind"),
+        (_text, "model_0 holds numbers of another kind"),
+        (_more, "another model"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(tmp_path, dataset, change, message):
+    arrays, state = _within_an_epoch(dataset, tmp_path)
+    np.savez(tmp_path / "checkpoint.npz", state=json.dumps(state), **change(arrays))
+    with pytest.raises(InputError, match=message):
+        train_vae(dataset, tmp_path)
+
+
+@once("what is read from a file")
+def test_a_checkpoint_does_not_grow_when_it_is_read(tmp_path, dataset):
+    """Neither by compression nor by a header that promises more numbers than there are."""
+    arrays, state = _within_an_epoch(dataset, tmp_path)
+    file = tmp_path / "checkpoint.npz"
+    np.savez_compressed(file, state=json.dumps(state), **arrays)
+    with pytest.raises(InputError, match="damaged"):
+        train_vae(dataset, tmp_path)
+    np.savez(file, state=json.dumps(state), **arrays)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    promise = io.BytesIO()
+    np.lib.format.write_array_header_1_0(promise, {"descr": "<f4", "fortran_order": False, "shape": (10**12,)})
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in (members | {"metric_0.npy": promise.getvalue()}).items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match=r"metric_0.npy is not what it says"):
+        train_vae(dataset, tmp_path)
+
+
+@once("comparisons")
+def test_the_best_epoch_is_one_with_a_number(tmp_path, dataset):
+    vae = small_vae()
+    vae.compile("adam")
+    rows = [{"epoch": 1, "val_loss": math.nan}, {"epoch": 2, "val_loss": 5.0}]
+    best = callbacks.SaveBest(tmp_path / "best.keras", callbacks.State(history=rows))
+    best.set_model(vae)
+    for loss, is_best in ((math.nan, False), (6.0, False), (4.0, True)):
+        best.on_epoch_end(2, {"val_loss": loss})
+        assert best.path.exists() == is_best
 
 
 @pytest.mark.parametrize("conditioning", ["none", "decoder"])

@@ -34,7 +34,7 @@ def main(log: str, event: str, script: str, *arguments: str) -> None:
         return staged
 
     files._sync = stage(files._sync)
-    checkpoint._check = stage(checkpoint._check)
+    checkpoint.check_archive = stage(checkpoint.check_archive)
     os.replace, Path.rename = stage(os.replace), stage(Path.rename)
     np.savez = _half(np.savez, int(event))
     Checkpoint.on_train_batch_end = _noted(Checkpoint.on_train_batch_end, os.open(log, os.O_CREAT | os.O_WRONLY))

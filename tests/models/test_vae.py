@@ -439,7 +439,7 @@ def test_a_poisoned_batch_changes_nothing_and_is_counted(precision):
     logs = vae.fit(Fed(poisoned[:4], 4), verbose=0).history
     after = variables(vae)
     assert logs["skipped_steps"] == [1]
-    assert logs["loss"] == [0]  # the mean over no image
+    assert np.isnan(logs["loss"]).all()  # the mean over no image
     changed = [number for number, pair in enumerate(zip(before, after, strict=True)) if not np.array_equal(*pair)]
     # float16's loss scale must see the overflow; nothing else moves
     names = [v.path for v in [*vae.trainable_variables, *vae.non_trainable_variables, *vae.optimizer.variables]]
