@@ -104,6 +104,9 @@ class NothingFinite(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.model.beta = math.inf if epoch == 0 else 1.0
 
+    def on_test_begin(self, logs=None):
+        self.model.beta = 1.0
+
 
 def test_an_epoch_whose_steps_were_all_skipped_is_no_success(dataset, tmp_path):
     vae = small_vae(conditioning="none")

@@ -8,8 +8,9 @@ from pathlib import Path
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_ae.errors import InputError, one_of
-from keras_ae.files import read_json, write_json
+from keras_ae.errors import InputError, one_of, printable
+from keras_ae.files import write_json
+from keras_ae.tuning.kept import check_files, judge
 
 
 class _Reliable:
@@ -17,6 +18,8 @@ class _Reliable:
 
     deadline = math.inf
     expected = None  # trials in all
+    epochs = None  # of a trial, at most
+    declared = None  # what is tuned, as KerasTuner's `HyperParameters`
     tell = staticmethod(print)
 
     def populate_space(self, trial_id):
@@ -44,7 +47,7 @@ class _Reliable:
     def reason(self, trial) -> str:
         """Why it failed, in one line."""
         file = self.reason_file(trial)
-        return file.read_text() if file.exists() else "its objective is not finite"
+        return printable(file.read_text()) if file.exists() else "its objective is not finite"
 
     def reason_file(self, trial) -> Path:
         """A worker's message does not reach the chief otherwise."""
@@ -58,9 +61,9 @@ class _Reliable:
 
     def reload(self):
         folder = Path(self._project_dir)
-        for path in (folder / "oracle.json", *folder.glob("trial_*/trial.json")):
-            _check(path)
-        super().reload()
+        check_files(folder, self, self.declared)
+        judge(folder / "oracle.json", lambda: super(_Reliable, self).reload() is None)
+        self.hyperparameters = self.declared.copy()
 
     def start(self):
         """Queues the trials that a kill interrupted, and starts the clock."""
@@ -128,6 +131,7 @@ def oracle(method, space, objective, trials, epochs, seed):
     else:
         chosen = SEARCHES[method](max_trials=trials, **settings)
         chosen.expected = trials
+    chosen.epochs = epochs
     return chosen
 
 
@@ -164,11 +168,3 @@ def _possibilities(choices) -> float:
         return len(choices)
     low, high = choices
     return high - low + 1 if isinstance(low, int) else math.inf
-
-
-def _check(path: Path) -> None:
-    """KerasTuner does not look at the checksum."""
-    try:
-        read_json(path)
-    except ValueError as error:
-        raise InputError(f"{path} is damaged; delete the folder {path.parent} and start the search again") from error

@@ -11,6 +11,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from keras_ae import data
+from keras_ae.errors import InputError
+from keras_ae.files import atomic
 from keras_ae.objectives.elbo import bits_per_dimension
 from keras_ae.training import History, train
 from keras_ae.tuning.oracles import results, tuned
@@ -42,7 +44,12 @@ def _row(search, trial) -> dict:
         return row | {"failed": search.reason(trial)}
     objective = search.local_oracle.objective.name
     measured = results(trial)
-    row |= {column: measured[name] for column, name in (COLUMNS[objective] | SHARED).items()}
+    columns = COLUMNS[objective] | SHARED
+    if missing := columns.keys() - {column for column, name in columns.items() if name in measured}:
+        raise InputError(
+            f"trial {trial.trial_id} has not measured {', '.join(sorted(missing))}; search in a new folder"
+        )
+    row |= {column: measured[name] for column, name in columns.items()}
     if objective == ELBO.name:
         row["bits/dim"] = bits_per_dimension(row["ELBO"], search.dataset.image_shape)
     return row
@@ -60,7 +67,7 @@ def write(search: Search) -> str:
     best = search.best()
     trials = rows(search)
     names = list(dict.fromkeys(name for row in trials for name in row))
-    with open(search.folder / "trials.csv", "w", newline="") as file:
+    with atomic(search.folder / "trials.csv") as path, open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(trials)
@@ -109,7 +116,8 @@ def train_best(
         **{f"test {name}": f"{value:.5g}" for name, value in history.test.items()},
     }
     lines = [f"# {output.name}", "", "| | |", "| --- | --- |", *(f"| {name} | {text} |" for name, text in card.items())]
-    output.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    with atomic(output.with_suffix(".md")) as path:
+        path.write_text("\n".join(lines) + "\n")
     return history
 
 
@@ -123,11 +131,16 @@ def _with_validation(dataset: data.Dataset) -> data.Dataset:
 def _plot(trials: list[dict], first: str, objective, folder: Path) -> None:
     """The objective against what is tuned first; of a VAE also the reconstruction against the KL."""
     if objective.name == MSE.name:
-        _plot_objective(trials, first, "MSE", "").savefig(folder / "mse.png", dpi=110)
+        _save(_plot_objective(trials, first, "MSE", ""), folder / "mse.png")
         return
     unit = " (nats per image)"
-    _plot_objective(trials, first, "ELBO", unit).savefig(folder / "elbo.png", dpi=110)
-    _plot_rate_distortion(trials, first, unit).savefig(folder / "rate_distortion.png", dpi=110)
+    _save(_plot_objective(trials, first, "ELBO", unit), folder / "elbo.png")
+    _save(_plot_rate_distortion(trials, first, unit), folder / "rate_distortion.png")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def _plot_objective(trials, first, objective, unit) -> Figure:

@@ -11,8 +11,9 @@ import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
 from keras_ae import data
+from keras_ae.callbacks.checkpoint import below
 from keras_ae.errors import CheckpointError, InputError
-from keras_ae.files import atomic
+from keras_ae.files import atomic, refuse_links
 from keras_ae.training import run_epochs
 from keras_ae.tuning.oracles import oracle, tuned
 
@@ -66,7 +67,8 @@ class Search(keras_tuner.Tuner):
         fit: more arguments of `keras_ae.train`.
 
     Raises:
-        InputError: "grid" is to search a range, or "hyperband" too few choices. What the folder keeps is damaged.
+        InputError: "grid" is to search a range, or "hyperband" too few choices. What the folder keeps is damaged, of
+            another search, or a link.
 
     >>> import tempfile
     >>> from functools import partial
@@ -99,12 +101,16 @@ class Search(keras_tuner.Tuner):
     ):
         chosen = oracle(method, space, objective, trials, epochs, seed)
         chosen.deadline = time.time() + time_limit
+        chosen.declared = keras_tuner.HyperParameters()
+        hypermodel = HyperModel(build, space)
+        hypermodel.declare_hyperparameters(chosen.declared)
+        refuse_links(Path(folder))
         self.dataset = dataset
         self.folder = Path(folder)
         self.epochs = epochs
         self.patience = patience
         self.fit_arguments = fit or {}
-        super().__init__(chosen, HyperModel(build, space), directory=str(folder), project_name="trials")
+        super().__init__(chosen, hypermodel, directory=str(folder), project_name="trials")
         self.local_oracle = chosen  # a worker's `oracle` is the chief's
         chosen.start()
 
@@ -129,7 +135,8 @@ class Search(keras_tuner.Tuner):
             raise keras_tuner.errors.FatalError(str(error)) from error
         except Exception as error:  # out of memory, not finite, an impossible size: the search continues
             reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:200]
-            self.local_oracle.reason_file(trial).write_text(reason)
+            with atomic(self.local_oracle.reason_file(trial)) as path:
+                path.write_text(reason)
             raise keras_tuner.errors.FailedTrialError(reason) from error
 
     def _train(self, trial) -> dict:
@@ -150,7 +157,7 @@ class Search(keras_tuner.Tuner):
             **self.fit_arguments,
         )
         sign = -1 if self.oracle.objective.direction == "max" else 1
-        best = min(history, key=lambda row: sign * row[self.oracle.objective.name])
+        best = min(history, key=lambda row: below(sign * row[self.oracle.objective.name]))
         validation = {name: value for name, value in best.items() if name.startswith("val_")}
         return validation | {
             "best_epoch": best["epoch"],
@@ -164,6 +171,10 @@ class Search(keras_tuner.Tuner):
             self.oracle.save()
         with atomic(Path(self._get_tuner_fname())) as path:
             path.write_text("{}")
+
+    def reload(self):
+        if not self._is_worker():
+            self.oracle.reload()
 
     def _get_tuner_fname(self):
         return str(Path(self.project_dir) / "tuner.json")  # one, also of a chief and workers

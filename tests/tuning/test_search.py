@@ -1,8 +1,11 @@
+import math
+import shutil
+
 import keras
 import pytest
 
 import keras_ae
-from keras_ae import InputError, tuning
+from keras_ae import InputError, data, files, tuning
 from tests.helpers import ONCE, once, small_vae
 
 
@@ -108,6 +111,102 @@ def test_a_full_disk_fails_no_trial(dataset, tmp_path, monkeypatch):
         with pytest.raises(keras_ae.CheckpointError, match="No space left on device"):
             search(dataset, tmp_path, {"latent_dim": [2]})
     assert search(dataset, tmp_path, {"latent_dim": [2]}).best().score
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """The folders of two searches that have ended, by method: a grid and hyperband."""
+    shapes = data.load("shapes", image_size=(8, 8), limit=60)
+    folders = {}
+    for method in ("grid", "hyperband"):
+        folders[method] = tmp_path_factory.mktemp(method)
+        search(shapes, folders[method], SPACES[method], method=method)
+    return shapes, folders
+
+
+SPACES = {"grid": {"latent_dim": [2, 3]}, "hyperband": {"latent_dim": (2, 9), "learning_rate": (1e-3, 1e-2)}}
+TRIAL, ORACLE = "trial_0000/trial.json", "oracle.json"
+UNTRUE = [
+    (TRIAL, ["trial_id"], "x/../../../victim"),
+    (TRIAL, ["trial_id"], "0001"),
+    (TRIAL, ["status"], "DONE"),
+    (TRIAL, ["score"], math.nan),
+    (TRIAL, ["score"], "1"),
+    (TRIAL, ["message"], 3),
+    (TRIAL, ["best_step"], -1),
+    (TRIAL, ["hyperparameters", "values"], {}),
+    (TRIAL, ["hyperparameters", "values", "latent_dim"], 10**9),
+    (TRIAL, ["hyperparameters", "values", "latent_dim"], 2.0),
+    (TRIAL, ["hyperparameters", "values", "width"], 4),
+    (TRIAL, ["hyperparameters", "space"], []),
+    (TRIAL, ["metrics", "metrics"], {}),
+    (TRIAL, ["metrics", "metrics", "val_elbo", "observations"], []),
+    (TRIAL, ["metrics", "metrics", "val_elbo", "observations", 0, "value"], [math.inf]),
+    (TRIAL, ["metrics", "metrics", "best_epoch", "observations", 0, "value"], [10**9]),
+    (TRIAL, [], {}),
+    (ORACLE, ["end_order"], ["0000", "0000"]),
+    (ORACLE, ["end_order"], ["0000", "../x"]),
+    (ORACLE, ["retry_queue"], ["9999"]),
+    (ORACLE, ["ongoing_trials"], {"tuner0": "9999"}),
+    (ORACLE, ["hyperparameters", "space"], []),
+    (ORACLE, ["seed_state"], "x"),
+    (ORACLE, ["tried_so_far"], [[]]),
+    (ORACLE, ["display", "search_start"], "yesterday"),
+    (ORACLE, [], {}),
+]
+UNTRUE_ROUNDS = [
+    (TRIAL, ["hyperparameters", "values", "tuner/epochs"], 10**9),
+    (TRIAL, ["hyperparameters", "values", "tuner/epochs"], 1.5),
+    (TRIAL, ["hyperparameters", "values", "tuner/trial_id"], "../x"),
+    (TRIAL, ["hyperparameters", "values", "learning_rate"], 1.0),
+    (ORACLE, ["max_epochs"], 10**9),
+    (ORACLE, ["current_bracket"], 99),
+    (ORACLE, ["brackets"], [{"bracket_num": 0, "rounds": []}]),
+    (ORACLE, ["brackets"], [{"bracket_num": 0, "rounds": [[{"past_id": None, "id": "../x"}]]}]),
+]
+CASES = [("grid", *case) for case in UNTRUE] + [("hyperband", *case) for case in UNTRUE_ROUNDS]
+
+
+@once("what is read from files")
+@pytest.mark.parametrize(("method", "name", "keys", "value"), CASES)
+def test_files_that_say_what_no_search_writes_are_refused(ended, tmp_path, method, name, keys, value):
+    """Their checksums are right."""
+    shapes, folders = ended
+    folder = shutil.copytree(folders[method], tmp_path / "search")
+    path = folder / "trials" / name
+    content = part = files.read_json(path)
+    for key in keys[:-1]:
+        part = part[key]
+    if keys:
+        part[keys[-1]] = value
+    files.write_json(path, content if keys else value)
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    with pytest.raises(InputError, match=rf"{name} is damaged, or of another search; delete the folder"):
+        search(shapes, folder, SPACES[method], method=method)
+    assert before == {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@once("what is read from files")
+def test_what_ended_is_read_again(ended):
+    shapes, folders = ended
+    for method, folder in folders.items():
+        again = search(shapes, folder, SPACES[method], method=method)
+        assert len(again.trials()) == len(list(folder.glob("trials/trial_*")))
+
+
+@once("files")
+@pytest.mark.parametrize("link", ["trials.csv", "worker_0.log", "trials/trial_0000/failed.txt", ".lock"])
+def test_a_folder_with_links_is_refused(ended, tmp_path, link):
+    shapes, folders = ended
+    folder = shutil.copytree(folders["grid"], tmp_path / "search")
+    (tmp_path / "victim").write_text("precious")
+    (folder / link).unlink(missing_ok=True)
+    (folder / link).symlink_to(tmp_path / "victim")
+    with pytest.raises(InputError, match=rf"{link} is a symbolic link, which no run and no search makes"):
+        search(shapes, folder, SPACES["grid"])
+    with pytest.raises(InputError, match="symbolic link"):
+        tuning.workers.run_search(None, folder, 2)
+    assert (tmp_path / "victim").read_text() == "precious"
 
 
 @once("how a search ends")
