@@ -184,8 +184,8 @@ def _loss(printed: str) -> float:
 MISTAKES = [
     (["vae", "--backend", "theano"], "invalid choice: 'theano'"),
     (["vae", "--image-size", "0"], "'0' is not an image size"),
-    (["vae", "--epochs", "0"], "0 is not a number from 1 up"),
-    (["vae", "--learning-rate", "-1"], "-1.0 is not a number from 0 up"),
+    (["vae", "--epochs", "0"], "'0' is not a whole number from 1 to 1,000,000,000"),
+    (["vae", "--learning-rate", "-1"], "'-1' is not a number from 0 to 1,000,000,000"),
     (["vae", "--likelihood", "poisson", "--limit", "20"], "known are squared_error, bernoulli"),
     (["vae", "--conditioning", "all", "--limit", "20"], "known are none, decoder, both"),
     (["vae", "--resume", "nowhere"], "give the folder of a run"),
@@ -196,8 +196,20 @@ MISTAKES = [
     (["vae", "--output", "text.keras"], "text.keras exists already"),
     (["vae", "--checkpoint-every", "5x"], "'5x' is not a time"),
     (["vae", "--output", "model.h5"], "must end in .keras"),
-    (["vae", "--seed", "-1"], "-1 is not a number from 0 up"),
+    (["vae", "--seed", "-1"], "'-1' is not a whole number from 0 to 2,147,483,647"),
     (["vae", "--limit", "1"], "needs at least 3"),
+    (["vae", "--kl-warmup", "1e300"], "'1e300' is not a number from 0 to 1,000,000,000"),
+    (["vae", "--beta", "nan"], "'nan' is not a number from 0"),
+    (["vae", "--latent-dim", "1000000000"], "'1000000000' is not a whole number from 1 to 65,536"),
+    (
+        ["vae", "--image-size", "100000"],
+        "'100000' is not an image size; give e.g. 64, or 45x61 (height x width)",
+    ),
+    (["vae", "--image-size", "\u00b2"], "is not an image size"),
+    (["vae", "--checkpoint-every", "\u00b2s"], "is not a time"),
+    (["vae", "--checkpoint-every", "9" * 30 + "s"], "is not a time"),
+    (["vae", "--epochs", "x\x1b[31m\n"], r"'x\x1b[31m\n' is not a whole number"),
+    (["conv_ae", "--blocks", "-1"], "'-1' is not a whole number from 0 to 100"),
     (["sample", "text.keras", "--output", "grid.xyz"], "must end in .png"),
     (["sample", "text.keras", "--kind", "interpolations", "--count", "1"], "two images or more"),
     (["vae", "--run-dir", "text.keras/run", "--limit", "20"], "cannot write text.keras/run"),
@@ -218,7 +230,49 @@ def test_a_mistake_is_one_line_and_loses_nothing(script, tmp_path, arguments, me
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+    assert err.strip().isprintable()
     assert (tmp_path / "text.keras").read_text() == "text"
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow calls it."""
+
+
+@once("the endings of a script")
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "MemoryError"),
+        (RecursionError("maximum recursion depth exceeded"), "maximum recursion depth"),
+        (OverflowError("int too large"), "int too large"),
+        (NotImplementedError("zip file version 6.4"), "zip file version 6.4"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."), "not enough memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory\nmore"), "can't allocate memory"),
+        (ValueError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."), "RESOURCE_EXHAUSTED"),
+        (ResourceExhaustedError("OOM when allocating tensor with shape[9]"), "OOM when allocating"),
+    ],
+)
+def test_what_is_too_large_ends_in_one_line(monkeypatch, capsys, error, reason):
+    def main():
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["vae.py"])
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module("_flags").run(main)
+    err = capsys.readouterr().err
+    assert (end.value.code, err.count("\n")) == (2, 1)
+    assert err.startswith("vae.py: error: this cannot be computed (")
+    assert reason in err
+    assert "make what the flags ask for smaller" in err
+
+
+@once("the endings of a script")
+def test_a_fault_of_ours_shows_where_it_is(monkeypatch):
+    def main():
+        raise KeyError("flags")
+
+    with pytest.raises(KeyError):
+        importlib.import_module("_flags").run(main)
 
 
 def test_a_backend_that_is_not_installed_is_named(script, monkeypatch):
@@ -229,17 +283,30 @@ def test_a_backend_that_is_not_installed_is_named(script, monkeypatch):
     assert "the backend jax is not installed; installed are tensorflow, torch" in err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_a_training_after_the_step(number, code):
     before = signal.getsignal(number)
     with callbacks.StopOnSignal() as stop:
         stop.on_train_batch_begin(0)
         os.kill(os.getpid(), number)  # nothing is raised here, where a framework might swallow it
-        assert signal.getsignal(number) is signal.SIG_DFL  # a second one ends the process
+        # A second one ends the process, but the shell's SIGHUP follows the kernel's.
+        assert signal.getsignal(number) is (signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
         with pytest.raises(KeyboardInterrupt) as stopped:
             stop.on_train_batch_begin(1)
     assert 128 + stopped.value.number == code
     assert signal.getsignal(number) is before
+
+
+@once("signals")
+def test_nohup_keeps_a_training_alive():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with callbacks.StopOnSignal() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            stop.on_train_batch_begin(1)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_ctrl_c_saves_and_resume_continues(script, tmp_path):
@@ -261,7 +328,7 @@ def test_ctrl_c_saves_and_resume_continues(script, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert f"resume with: python train/vae.py --resume {run}" in err
+    assert f"resume with: python train/vae.py --resume {run}\n" in err
     assert "Traceback" not in err
     finished = len((run / "history.csv").read_text().splitlines()) - 1
     assert finished >= 1
