@@ -84,6 +84,9 @@ def test_train_sample_evaluate(script, tmp_path):
     assert len(losses) == 1 + len(CLASS_NAMES)
     assert min(losses[1:]) < losses[0] < max(losses[1:])
 
+    for labels in ("\u00b2", "9" * 5000):
+        code, _, err = script("sample", "run/model.keras", "--backend", BACKEND, "--labels", labels)
+        assert (code, err.count("\n")) == (2, 1)
     code, _, err = script("sample", "run/model.keras", "--backend", BACKEND, "--mirrored")
     assert (code, "these are for restored images" in err) == (2, True)
     code, _, err = smoke(script, "again", "--start-from", "run/model.keras", "--latent-dim", "3")

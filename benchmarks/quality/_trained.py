@@ -38,7 +38,9 @@ def train(script: str, args, name: str, *more) -> tuple[Path, float]:
         sys.exit(f"{folder} was begun by {' '.join(note['asked'])}; give the same flags, or another --runs")
     model = folder / "model.keras"
     if not model.exists():
-        begin = ["--resume", folder] if folder.exists() else [*asked[1:], "--run-dir", folder]
+        begin = (
+            ["--resume", folder, "--dataset", args.dataset] if folder.exists() else [*asked[1:], "--run-dir", folder]
+        )
         print(f"{script} {name}", file=sys.stderr, flush=True)
         _run([script, *begin, *_places(args)], note, notes)
     return model, note["seconds"]

@@ -74,15 +74,16 @@ def test_a_search_ends_with_table_plots_and_the_best_model(tmp_path, images):
 
 @once("processes and their messages are the same everywhere")
 def test_a_chief_and_two_workers_stopped_and_resumed(tmp_path, images):
-    folder = tmp_path / "tune"
+    folder = tmp_path / "tune it"
     command = f"{SMALL} --model conv_ae --code-channels 2 --code-sizes 1,2,3,9 --workers 2"
     process = tune(folder, command)
     deadline = time.time() + 120
     while time.time() < deadline and not list(folder.glob("trials/trial_*/checkpoint.npz")):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert f"resume with: python train/tune.py --backend {BACKEND} --run-dir '{folder}' {command}\n" in err
     out = finished(tune(folder, command))
     tried = {row["code size"]: row for row in rows(folder)}
     assert tried.keys() == {"1", "2", "3", "9"}
