@@ -84,7 +84,6 @@ def _is_metric(metric: dict, finite: bool) -> bool:
     steps = [observed["step"] for observed in metric["observations"]]
     return (
         metric["direction"] in ("min", "max")
-        and bool(values)
         and all(_is_number(value, finite) for value in values)
         and all(_is_whole(step, 0, math.inf) for step in steps)
     )
@@ -95,7 +94,7 @@ def _is_complete(trial: dict, oracle) -> bool:
     measured = {name: metric["observations"][0]["value"][0] for name, metric in metrics}
     return (
         {*MEASURED, oracle.objective.name} <= measured.keys()
-        and _is_number(trial["score"])
+        and trial["score"] is not None
         and measured["best_epoch"] in range(1, oracle.epochs + 1)
     )
 

@@ -140,7 +140,7 @@ UNTRUE = [
     (TRIAL, ["hyperparameters", "values", "width"], 4),
     (TRIAL, ["hyperparameters", "space"], []),
     (TRIAL, ["metrics", "metrics"], {}),
-    (TRIAL, ["metrics", "metrics", "val_elbo", "observations"], []),
+    (TRIAL, ["metrics", "metrics", "val_kl", "observations"], []),
     (TRIAL, ["metrics", "metrics", "val_elbo", "observations", 0, "value"], [math.inf]),
     (TRIAL, ["metrics", "metrics", "best_epoch", "observations", 0, "value"], [10**9]),
     (TRIAL, [], {}),
