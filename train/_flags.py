@@ -51,6 +51,9 @@ def add_file(parser: Parser) -> None:
     parser.usage = "%(prog)s FILE [flags]"
     parser.add_argument("file", type=Path, metavar="FILE", help="a .keras file written by the training scripts")
     parser.add_argument("--trust", action="store_true", help="load layers that are not known, too; their code may run")
+    parser.add_argument(
+        "--max-memory", type=positive, metavar="MIB", default=1024, help="that one image may take in it"
+    )
 
 
 def add_data(parser: Parser, dataset: str | None, *, training: bool = False) -> None:

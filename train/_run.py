@@ -49,10 +49,10 @@ def train(args, model, dataset, described: str, pictures, *, task=None, loss: st
             output=output,
         )
     files = f"and in {folder}: best.keras (lowest validation loss), pictures, curves, history, checkpoint"
-    report(history, output, args.backend, files)
+    report(history, output, args, files)
 
 
-def report(history, output: Path, backend: str, files: str) -> None:
+def report(history, output: Path, args, files: str) -> None:
     """Prints what the test images measured, what deserves a second look, what was written and what to do next."""
     from keras_ae import evaluation, training
 
@@ -62,8 +62,10 @@ def report(history, output: Path, backend: str, files: str) -> None:
     for notice in training.notices(history):
         print(f"\nnote: {notice}")
     print(f"\n{time.time() - STARTED:.0f} s. Written: {output}\n{files}")
-    command = shlex.join(["python", "train/sample.py", str(output), "--backend", backend])
-    print(f"next: {printable(command)}")
+    command = ["python", "train/sample.py", str(output), "--backend", args.backend]
+    if "elbo" not in history.test and args.dataset != _resume.GENERATED:  # it shows images, which the file cannot name
+        command += ["--dataset", args.dataset]
+    print(f"next: {printable(shlex.join(command))}")
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ def main() -> None:
 
     if args.trust:
         print(f"{args.file} is trusted: code in it may run", file=sys.stderr)
-    saved = open_model(args.file, trust=args.trust)
+    saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
     task = saved.task(args.corruption) if args.corruption or not saved.is_vae else None
     dataset = saved.load_dataset(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
     split = saved.split(dataset, args.split)

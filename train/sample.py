@@ -53,7 +53,7 @@ def main() -> None:
 
     if args.trust:
         print(f"{args.file} is trusted: code in it may run", file=sys.stderr)
-    saved = open_model(args.file, trust=args.trust)
+    saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
     kind = args.kind or ("samples" if saved.is_vae else "restored")
     if saved.is_vae == (kind == "restored"):
         raise InputError(f"{'a VAE' if saved.is_vae else 'an autoencoder'} makes no {kind}; choose another --kind")

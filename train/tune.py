@@ -89,7 +89,7 @@ def main() -> None:
             fit={"batch_size": args.batch_size, "seed": args.seed, "flip": args.flip, "task": task},
         )
     if history:
-        _run.report(history, output, args.backend, f"with a card, and in {folder}: trials.csv, plots")
+        _run.report(history, output, args, f"with a card, and in {folder}: trials.csv, plots")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from dataclasses import replace
 import keras
 
 from keras_ae.data import Dataset, Split
-from keras_ae.errors import InputError
+from keras_ae.errors import InputError, printable
 from keras_ae.evaluation.likelihood import evaluate_vae
 from keras_ae.evaluation.restoration import evaluate_completions, evaluate_task
 from keras_ae.models import VAE
@@ -96,4 +96,4 @@ def as_table(title: str, results: dict) -> str:
     """
     width = max(map(len, results))
     values = {name: f"{value:.5g}" if isinstance(value, float) else value for name, value in results.items()}
-    return "\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in values.items())])
+    return "\n".join([printable(title), *(f"  {name:<{width}}  {value}" for name, value in values.items())])

@@ -1,5 +1,7 @@
 """Convolutions with the fast path of each backend, where the stock operation is slow."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -33,6 +35,10 @@ class Conv2D(_FastPath, keras.layers.Conv2D):
 
     _operation = staticmethod(backends.conv2d)
 
+    def scratch(self, inputs, outputs) -> int:
+        """A copy of the image, padded or rearranged."""
+        return 2 * math.prod(inputs[0][1:])
+
 
 @keras.saving.register_keras_serializable("keras_ae")
 class Conv2DTranspose(_FastPath, keras.layers.Conv2DTranspose):
@@ -44,6 +50,13 @@ class Conv2DTranspose(_FastPath, keras.layers.Conv2DTranspose):
 
     groups = 1
     _operation = staticmethod(backends.conv2d_transpose)
+
+    def scratch(self, inputs, outputs) -> int:
+        """On JAX a tile of the output for each place of the image, of whole strides, twice."""
+        tile = math.prod(
+            -(-size // stride) * stride for size, stride in zip(self.kernel_size, self.strides, strict=True)
+        )
+        return 2 * math.prod(inputs[0][1:3]) * tile * self.filters
 
     def _fast(self, inputs):
         return super()._fast(inputs) if self.output_padding is None else None

@@ -1,7 +1,13 @@
 """Pixels that are known: kept as they are, and spread to where they are missing."""
 
+import math
+
 import keras
 from keras import ops
+
+from keras_ae.errors import InputError
+
+MOST_ITERATIONS = 1000  # a file says how many: without a bound it could say that nothing ever ends
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -22,6 +28,9 @@ class KeepKnown(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return input_shape[0]
 
+    def scratch(self, inputs, outputs) -> int:
+        return 0
+
 
 @keras.saving.register_keras_serializable("keras_ae")
 class FillMissing(keras.layers.Layer):
@@ -34,7 +43,10 @@ class FillMissing(keras.layers.Layer):
     Shapes: image (batch, height, width, channels), mask (batch, height, width, 1), 1 where known.
 
     Args:
-        iterations: of conjugate gradients at each size. Files of models from before have none.
+        iterations: of conjugate gradients at each size, at most 1,000. Files of models from before have none.
+
+    Raises:
+        InputError: more iterations, or fewer than 0.
 
     >>> image, mask = ops.array([[[[0.5], [0.0]]]]), ops.array([[[[1.0], [0.0]]]])
     >>> ops.convert_to_numpy(FillMissing()([image, mask])).ravel().tolist()
@@ -43,6 +55,8 @@ class FillMissing(keras.layers.Layer):
 
     def __init__(self, iterations: int = 0, **kwargs):
         super().__init__(**kwargs)
+        if not 0 <= iterations <= MOST_ITERATIONS:
+            raise InputError(f"{iterations} iterations are not possible; give 0 to {MOST_ITERATIONS}")
         self.iterations = iterations
 
     def call(self, inputs):
@@ -51,6 +65,10 @@ class FillMissing(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
+
+    def scratch(self, inputs, outputs) -> int:
+        """The images of conjugate gradients, at all sizes: a third more than at the largest."""
+        return 12 * math.prod(outputs[0][1:])
 
     def get_config(self):
         return {**super().get_config(), "iterations": self.iterations}

@@ -6,6 +6,8 @@ import numpy as np
 
 from keras_ae.errors import InputError
 
+MOST_CLASSES = 100_000
+LONGEST_NAME = 200
 ROUNDING = 1e-3  # so far beyond 0 and 1 is taken for arithmetic, not for another range
 
 
@@ -70,6 +72,21 @@ def checked_labels(labels, n: int, class_names) -> np.ndarray:
     if len(ids) not in (1, n):
         raise InputError(f"{len(ids)} labels for {n} images; give one for all or one each")
     return np.broadcast_to(np.array(ids, "int32"), (n,)).copy()
+
+
+def checked_class_names(names) -> None:
+    """Returns if they are the names of classes.
+
+    Raises:
+        InputError: one is no text, is empty or longer than a name, or there are more than any data set has.
+    """
+    if len(names) > MOST_CLASSES:
+        raise InputError(f"{len(names):,} class names; give at most {MOST_CLASSES:,}")
+    for name in names:
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+            raise InputError(
+                f"the class name {str(name)[:50]!r} is not possible; give a text of 1 to {LONGEST_NAME} letters"
+            )
 
 
 def refuse_labels(labels) -> None:

@@ -8,7 +8,7 @@ from keras_ae.errors import InputError
 from keras_ae.layers import Hyperparameters
 from keras_ae.models.generation import Generation
 from keras_ae.models.guarded import GuardedModel, Step
-from keras_ae.models.inputs import checked_images, checked_labels
+from keras_ae.models.inputs import checked_class_names, checked_images, checked_labels
 from keras_ae.networks import build_decoder, build_encoder
 from keras_ae.networks.conv import conditioned_classes
 from keras_ae.objectives import ActiveUnits, elbo_terms, get_likelihood, kl_per_latent, psnr, reparameterize
@@ -48,7 +48,7 @@ class VAE(Generation, GuardedModel):
 
     Raises:
         InputError: a network that is neither functional nor sequential, an unknown likelihood or conditioning, a number
-            below 0.
+            below 0, class names that are no names.
 
     >>> import keras, keras_ae, numpy as np
     >>> encoder = keras_ae.build_encoder((8, 8, 1), latent_dim=2, width=4)
@@ -78,6 +78,7 @@ class VAE(Generation, GuardedModel):
         **kwargs,
     ):
         super().__init__(max_skipped_steps=max_skipped_steps, **kwargs)
+        checked_class_names(class_names)
         conditioned_classes(conditioning, len(class_names))  # or an InputError
         for name, network in (("encoder", encoder), ("decoder", decoder)):
             if not hasattr(network, "output_shape"):
@@ -291,6 +292,10 @@ class VAE(Generation, GuardedModel):
             )
         label = inputs.get("label")
         return inputs["image"], None if label is None else ops.convert_to_tensor(label)
+
+    def scratch(self, inputs, outputs) -> int:
+        """What the likelihood takes, and the latents' means, variances and draws."""
+        return self.likelihood.scratch(inputs, outputs) + 4 * self.latent_dim
 
     def get_config(self):
         return {

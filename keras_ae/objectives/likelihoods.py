@@ -42,6 +42,10 @@ class Likelihood(keras.layers.Layer):
         """The expected image for the decoder's output."""
         return output
 
+    def scratch(self, inputs, outputs) -> int:
+        """The errors, their squares and their weights (see `keras_ae/trust/sizes.py`)."""
+        return 4 * math.prod(inputs[0][1:])
+
 
 @keras.saving.register_keras_serializable("keras_ae")
 class SquaredError(Likelihood):

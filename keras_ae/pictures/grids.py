@@ -9,11 +9,15 @@ import keras
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from keras_ae.errors import InputError
+from keras_ae.files import safe_name
+
 GAP = 2
 MARGIN = 6
 TEXT = 13
 SIDE = 64  # small images are enlarged by a whole factor until the shorter side is about this
 COLUMNS = 8
+LARGEST = 16_000  # pixels a side: what a WebP holds
 SHOWN = 16  # images, or classes, in the pictures of an epoch: more of these make a picture that no format holds
 
 Pictures = Callable[[keras.Model, str], dict[str, Image.Image]]  # (model, title) -> pictures by kind, for `ImageGrids`
@@ -53,7 +57,7 @@ class Rows:
             for x, image in enumerate(row):
                 if not np.isnan(image).all():
                     images.append(image)
-                    names.append(f"{y:03d}_{self.names[y] if self.names else 'image'}_{x:03d}.png")
+                    names.append(f"{y:03d}_{safe_name(self.names[y]) if self.names else 'image'}_{x:03d}.png")
         save_each(folder, images, names)
 
 
@@ -76,6 +80,9 @@ def grid(rows: np.ndarray, labels: list[str] | None = None, title: str | None = 
         labels: a word for each row, written at its left.
         title: written above.
 
+    Raises:
+        InputError: it would be too large.
+
     >>> grid(np.zeros((2, 3, 32, 32, 1))).size
     (210, 144)
     """
@@ -88,7 +95,13 @@ def grid(rows: np.ndarray, labels: list[str] | None = None, title: str | None = 
     picture_width = left + rows.shape[1] * (width + GAP) + MARGIN
     if title:
         picture_width = max(picture_width, round(font.getlength(title)) + 2 * MARGIN)
-    picture = Image.new("RGB", (picture_width, top + rows.shape[0] * (height + GAP) + MARGIN), "white")
+    picture_height = top + rows.shape[0] * (height + GAP) + MARGIN
+    if max(picture_width, picture_height) > LARGEST:
+        raise InputError(
+            f"a picture of {picture_width:,} x {picture_height:,} pixels is larger than {LARGEST:,}; "
+            "take fewer images or classes, or save them one by one"
+        )
+    picture = Image.new("RGB", (picture_width, picture_height), "white")
     pen = ImageDraw.Draw(picture)
     if title:
         pen.text((MARGIN, MARGIN // 2), title, fill="black", font=font)
@@ -116,7 +129,8 @@ def save_each(folder: Path | str, images: list[np.ndarray], names: list[str]) ->
 
     Args:
         names: of the files, with folders and any suffix: `cats/a.jpg` becomes `cats/a.png`. Where that is taken,
-            by another `a.png`, the whole name stays: `cats/a.jpg.png`.
+            by another `a.png`, the whole name stays: `cats/a.jpg.png`. They may be a stranger's: each part is made a
+            `safe_name`.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp()) / "single"
@@ -127,11 +141,16 @@ def save_each(folder: Path | str, images: list[np.ndarray], names: list[str]) ->
     folder = Path(folder)
     folder.mkdir(parents=True)
     for image, name in zip(images, names, strict=True):
-        path = (folder / name).with_suffix(".png")
-        if path.exists():
-            path = folder / f"{name}.png"
+        parts = [safe_name(part) for part in Path(name).parts] or ["_"]
+        path = _free(folder.joinpath(*parts))
         path.parent.mkdir(parents=True, exist_ok=True)
         to_picture(image).save(path)
+
+
+def _free(path: Path) -> Path:
+    """`path` as a PNG: with another suffix, or where that is taken with one more."""
+    short, long = path.with_suffix(".png"), path.with_name(f"{path.name}.png")
+    return new_path(long if short.exists() else short)
 
 
 def animation(pictures: list[Path], path: Path, milliseconds: int = 400) -> None:

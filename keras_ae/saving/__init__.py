@@ -2,7 +2,7 @@
 
     path = save_model(model, "denoiser.keras", metadata(model, dataset, task=task))
     saved = open_model(path)
-    evaluate(saved.model, saved.load_dataset(), task=saved.task())
+    evaluate(saved.model, saved.load_dataset("photos"), task=saved.task())
 
 A file says in `metadata` what is needed to use it: data set, image shape, classes, task, corruption, loss.
 """

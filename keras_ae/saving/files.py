@@ -1,15 +1,19 @@
 """`.keras` files: written whole or not at all, with what a user of the file needs to know inside."""
 
+import contextlib
+import io
 import json
 import zipfile
 from pathlib import Path
 
 import keras
+import numpy as np
+from keras.src.saving import saving_lib
 
 from keras_ae.errors import InputError
 from keras_ae.files import atomic
 from keras_ae.saving.schema import check_metadata
-from keras_ae.trust import METADATA, check
+from keras_ae.trust import MEMORY, METADATA, RefusedError, check, read_json
 
 
 def save_model(model: keras.Model, path: Path | str, metadata: dict | None = None) -> Path:
@@ -47,14 +51,15 @@ def save_model(model: keras.Model, path: Path | str, metadata: dict | None = Non
     return path
 
 
-def load_model(path: Path | str, *, trust: bool = False) -> keras.Model:
+def load_model(path: Path | str, *, trust: bool = False, memory: int = MEMORY) -> keras.Model:
     """Loads a `.keras` file saved on any backend.
 
     A file may come from a stranger: nothing in it is built before all of it is known to be harmless, which is what
-    this package writes with stock Keras layers (`keras_ae/trust.py`).
+    this package writes with stock Keras layers (`keras_ae/trust`).
 
     Args:
         trust: load whatever Keras loads, layers of your own, too. Code in the file may run.
+        memory: bytes that one image may take in the model. A larger model is refused.
 
     Raises:
         InputError: the file is missing, damaged, refused, or holds no model of this package.
@@ -65,15 +70,28 @@ def load_model(path: Path | str, *, trust: bool = False) -> keras.Model:
     >>> load_model(path).image_shape
     (8, 8, 1)
     """
-    if METADATA not in _members(Path(path)):
-        raise InputError(f"{path} is a Keras file, but none of keras_ae; load it with keras.saving.load_model")
+    return read_model(path, trust=trust, memory=memory)[0]
+
+
+def read_model(path: Path | str, *, trust: bool = False, memory: int = MEMORY) -> tuple[keras.Model, dict]:
+    """The model and the metadata of one reading of the file, so that what is checked is what is loaded.
+
+    Arguments and errors are those of `load_model`.
+    """
+    path = Path(path)
+    content, metadata = _read(path)
     if not trust:
-        check(path)
+        with _reported(path), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            check(archive, memory)
     try:
-        return keras.saving.load_model(path, compile=False)
+        # keras.saving.load_model takes paths only, and what a path leads to may change between two readings.
+        model = saving_lib.load_model(io.BytesIO(content), compile=False)
     except Exception as error:  # whatever Keras meets in a damaged file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:150]
         raise InputError(f"{path} does not load ({reason}); it may be damaged or of a newer version") from error
+    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        raise InputError(f"{path} holds weights that are not finite; get another file, or train again")
+    return model, metadata
 
 
 def read_metadata(path: Path | str) -> dict:
@@ -88,27 +106,39 @@ def read_metadata(path: Path | str) -> dict:
     >>> read_metadata(path)["epoch"]
     3
     """
-    path = Path(path)
-    if METADATA not in _members(path):
-        raise InputError(f"{path} is a Keras file, but none of keras_ae")
+    return _read(Path(path))[1]
+
+
+def _read(path: Path) -> tuple[bytes, dict]:
+    """All bytes of the file, and the metadata in them."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}; give a .keras file written by train/vae.py")
     try:
-        with zipfile.ZipFile(path) as archive:
-            metadata = json.loads(archive.read(METADATA))
-    except (zipfile.BadZipFile, ValueError, OSError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: its metadata cannot be read") from error
+        content = path.read_bytes()
+        archive = zipfile.ZipFile(io.BytesIO(content))
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        raise InputError(f"{path} is no .keras file, or a truncated one") from error
+    with archive:
+        if METADATA not in archive.namelist():
+            raise InputError(f"{path} is a Keras file, but none of keras_ae; load it with keras.saving.load_model")
+        with _reported(path):
+            metadata = read_json(archive, METADATA)
     check_metadata(metadata, path)
     # Files saved before kept these two among the flags of the training script only.
     flags = metadata.get("flags") or {}
     metadata = {name: flags[name] for name in ("loss", "image_size") if name in flags} | metadata
     check_metadata(metadata, path)
-    return metadata
+    return content, metadata
 
 
-def _members(path: Path) -> list[str]:
-    if not path.is_file():
-        raise InputError(f"there is no file {path}; give a .keras file written by train/vae.py")
+@contextlib.contextmanager
+def _reported(path: Path):
+    """Makes what is found in a file of a stranger one line."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"{path} is no .keras file, or a truncated one") from error
+        yield
+    except RefusedError as error:
+        raise InputError(
+            f"{path} is refused: {error}. If you know who made it, --trust (in Python trust=True) loads it"
+        ) from error
+    except Exception as error:  # the file may hold anything, and what reads it stumbles in as many ways
+        raise InputError(f"{path} is damaged ({type(error).__name__}); get it again") from error

@@ -8,18 +8,20 @@ import keras
 from keras_ae import data
 from keras_ae.errors import InputError
 from keras_ae.models import VAE
-from keras_ae.saving.files import load_model, read_metadata
+from keras_ae.saving.files import read_model
 from keras_ae.tasks import Task, get_task
+from keras_ae.trust import MEMORY
 
 
-def open_model(path: Path | str, *, trust: bool = False) -> "SavedModel":
+def open_model(path: Path | str, *, trust: bool = False, memory: int = MEMORY) -> "SavedModel":
     """A saved model with what its file says of it, ready to be used on data.
 
     Args:
-        trust: as `load_model` takes it.
+        trust, memory: as `load_model` takes them.
 
     Raises:
-        InputError: as `load_model` and `read_metadata`; or the model takes no input named "image".
+        InputError: as `load_model`; or the metadata contradict the schema or the model, or the model takes no input
+            named "image".
 
     >>> import tempfile, keras_ae
     >>> shapes = keras_ae.data.load("shapes", limit=40, image_size=(8, 8))
@@ -29,13 +31,18 @@ def open_model(path: Path | str, *, trust: bool = False) -> "SavedModel":
     >>> saved = keras_ae.open_model(path)
     >>> saved.is_vae, saved.image_shape
     (True, (8, 8, 3))
-    >>> len(saved.load_dataset(limit=40).test)
+    >>> len(saved.load_dataset("shapes", limit=40).test)
     40
     """
-    model = load_model(path, trust=trust)
+    path = Path(path)
+    model, metadata = read_model(path, trust=trust, memory=memory)
     if not isinstance(model, VAE) and "image" not in _inputs(model):
         raise InputError(f"{path} holds a model without an input named 'image'; use it with load_model")
-    return SavedModel(Path(path), model, read_metadata(path))
+    saved = SavedModel(path, model, metadata)
+    said = metadata.get("image_shape")
+    if said and tuple(said) != saved.image_shape:
+        raise InputError(f"{path} is damaged: it says images of {said}, and its model takes {saved.image_shape}")
+    return saved
 
 
 @dataclass(frozen=True)
@@ -104,23 +111,24 @@ class SavedModel:
         cache_dir: Path | str | None = None,
         limit: int | None = None,
     ) -> data.Dataset:
-        """The data set the model was trained on, or another of that name, in the model's image size.
+        """The data set of that name, in the model's image size.
 
         Args:
-            name, data_dir, cache_dir, limit: as `data.load` takes them.
+            name: as `data.load` takes it. A model of `shapes`, which reads and fetches nothing, needs none: what else
+                a file names is not opened, since the file may come from a stranger.
+            data_dir, cache_dir, limit: as `data.load` takes them.
 
         Raises:
-            InputError: the file names no data set and none is given; its images, classes or masks do not fit the
-                model; or as `data.load`.
+            InputError: no name is given; images, classes or masks do not fit the model; or as `data.load`.
         """
         own = self._said("dataset")
+        if name is None and own != "shapes":
+            trained = f"was trained on {own}" if own else "does not say what it was trained on"
+            raise InputError(f"{self.path} {trained}; name the data set to use with --dataset")
         name = name or own
-        if name is None:
-            raise InputError(f"{self.path} does not say what it was trained on; name a data set with --dataset")
-        size = self._said("image_size") if name == own else self.image_shape[:2]
-        dataset = data.load(
-            name, image_size=tuple(size) if size else None, data_dir=data_dir, cache_dir=cache_dir, limit=limit
-        )
+        # In the images' own size where the model was trained so: the cache has them then.
+        size = None if name == own and not self._said("image_size") else self.image_shape[:2]
+        dataset = data.load(name, image_size=size, data_dir=data_dir, cache_dir=cache_dir, limit=limit)
         if dataset.image_shape != self.image_shape:
             raise InputError(f"the images of {name} are {dataset.image_shape}; the model takes {self.image_shape}")
         if self.class_names and dataset.class_names != self.class_names:

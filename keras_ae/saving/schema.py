@@ -8,6 +8,7 @@ import keras_ae
 from keras_ae.data import Dataset
 from keras_ae.errors import InputError
 from keras_ae.models import VAE
+from keras_ae.models.inputs import LONGEST_NAME, MOST_CLASSES
 from keras_ae.objectives import LIKELIHOODS
 from keras_ae.tasks import TASKS, Task
 
@@ -64,7 +65,7 @@ def check_metadata(metadata, path: Path) -> None:
     for name, (words, obeys) in SCHEMA.items():
         value = metadata.get(name)
         if value is not None and not obeys(value):
-            raise InputError(f"the metadata of {path} has {name} {str(value)[:50]!r}; it must be {words}")
+            raise InputError(f"the metadata of {path} has {name} '{str(value)[:50]}'; it must be {words}")
 
 
 def _likelihood(vae: VAE) -> str:
@@ -73,34 +74,39 @@ def _likelihood(vae: VAE) -> str:
     return next((name for name, known in LIKELIHOODS.items() if known is kind), kind.__name__)
 
 
-def _is_list(kind: type, length: int | None = None):
-    return lambda value: (
-        isinstance(value, list)
-        and length in (None, len(value))
-        and all(isinstance(part, kind) and not isinstance(part, bool) for part in value)
-    )
+def _is_text(longest: int):
+    return lambda value: isinstance(value, str) and 0 < len(value) <= longest
 
 
-def _is(kind: type):
-    return lambda value: isinstance(value, kind) and not isinstance(value, bool)
+def _is_number(low: int, high: int):
+    return lambda value: type(value) is int and low <= value <= high
 
 
+def _is_list(of, most: int, least: int = 0):
+    return lambda value: isinstance(value, list) and least <= len(value) <= most and all(map(of, value))
+
+
+def _is_object(value) -> bool:
+    return isinstance(value, dict)
+
+
+NAME, SIDE = _is_text(LONGEST_NAME), _is_number(1, 2**16)
 # What the file may say, in words and as a test; None, or nothing, where it does not say. Other keys are the user's own.
 SCHEMA = {
     "model": (f"one of {', '.join(MODELS)}", lambda value: value in MODELS),
-    "dataset": ("a name", _is(str)),
-    "class_names": ("a list of names", _is_list(str)),
-    "image_shape": ("[height, width, channels]", _is_list(int, 3)),
-    "image_size": ("[height, width]", _is_list(int, 2)),
+    "dataset": ("a name", _is_text(4096)),
+    "class_names": ("a list of names", _is_list(NAME, MOST_CLASSES)),
+    "image_shape": ("[height, width, channels]", _is_list(SIDE, 3, 3)),
+    "image_size": ("[height, width]", _is_list(SIDE, 2, 2)),
     "task": (f"one of {', '.join(TASKS)}", lambda value: value in tuple(TASKS)),
-    "corruption": ("a text", _is(str)),
-    "mask_levels": ("a list of whole numbers", _is_list(int)),
-    "loss": ("a name", _is(str)),
-    "likelihood": ("a name", _is(str)),
-    "versions": ("names and values", _is(dict)),
-    "flags": ("names and values", _is(dict)),
-    "test": ("names and values", _is(dict)),
-    "validation": ("names and values", _is(dict)),
-    "tuned": ("names and values", _is(dict)),
-    "epoch": ("a whole number", _is(int)),
+    "corruption": ("a text", _is_text(1000)),
+    "mask_levels": ("a list of greys, 0 to 255", _is_list(_is_number(0, 255), 256)),
+    "loss": ("a name", NAME),
+    "likelihood": ("a name", NAME),
+    "versions": ("names and values", _is_object),
+    "flags": ("names and values", _is_object),
+    "test": ("names and values", _is_object),
+    "validation": ("names and values", _is_object),
+    "tuned": ("names and values", _is_object),
+    "epoch": ("a whole number", _is_number(0, 10**9)),
 }
