@@ -131,6 +131,13 @@ def _read(path: Path) -> tuple[bytes, dict]:
     return content, metadata
 
 
+def _first(error: BaseException) -> BaseException:
+    """The error that all others came from."""
+    while error.__context__:
+        error = error.__context__
+    return error
+
+
 @contextlib.contextmanager
 def _reported(path: Path):
     """Makes what is found in a file of a stranger one line."""
@@ -141,4 +148,6 @@ def _reported(path: Path):
             f"{path} is refused: {error}. If you know who made it, --trust (in Python trust=True) loads it"
         ) from error
     except Exception as error:  # the file may hold anything, and what reads it stumbles in as many ways
+        if isinstance(first := _first(error), InputError):  # of a class of ours, in what Keras made of it
+            raise InputError(f"{path} is refused: {first}") from error
         raise InputError(f"{path} is damaged ({type(error).__name__}); get it again") from error
