@@ -1,25 +1,33 @@
 """Decoded images on disk: built once, memory-mapped ever after.
 
 A cache entry is a folder of raw arrays and a `meta.json` that says what they are, what they were
-made from and what their bytes sum to. It is written next to its final place and renamed, so that an
-entry either is whole or is not there.
+made from and what their bytes sum to. One process writes it, next to its final place, and renames it:
+an entry either is whole or is not there. The others wait for the entry's lock. The system takes that
+lock from a process that dies, which is how the next one knows what to remove.
 """
 
 import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
-import tempfile
+import time
 import zlib
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from keras_ae.errors import InputError
+from keras_ae.files import safe_name
 
-BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError)  # what an entry that is not whole raises
+# What an entry that is not whole raises.
+BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+# Where an entry is built; with the second ending by earlier versions, which had no locks.
+BUILDING = re.compile(r"\.(?P<entry>.+-[0-9a-f]{16})(\.building|-[a-z0-9_]{8})")
+DAY = 24 * 3600
 FORMAT = 1  # part of every key: a change of layout makes old entries unreachable
 
 
@@ -73,7 +81,19 @@ class Writer:
 
 def default_cache_dir() -> Path:
     """`KERAS_HOME/keras_ae`, where `KERAS_HOME` is `~/.keras` unless the environment says otherwise."""
-    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras_ae"
+    return expanded(os.environ.get("KERAS_HOME") or "~/.keras", "set KERAS_HOME, or give --cache-dir") / "keras_ae"
+
+
+def expanded(path: Path | str, way_out: str = "give the whole path") -> Path:
+    """The path, with the home folder for a `~`.
+
+    Raises:
+        InputError: the system knows no such home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path} is nowhere: the system knows no such home folder; {way_out}") from error
 
 
 def open_or_build(source: Source, cache_dir: Path | str | None = None) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -84,16 +104,18 @@ def open_or_build(source: Source, cache_dir: Path | str | None = None) -> tuple[
     """
     key = json.loads(json.dumps({"format": FORMAT, **source.key()}))  # as it comes back from the file
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    folder = Path(cache_dir or default_cache_dir()).expanduser() / f"{source.name}-{digest}"
-    try:
+    folder = expanded(cache_dir or default_cache_dir()) / f"{safe_name(source.name)}-{digest}"
+    with contextlib.suppress(*BROKEN):  # not there, or damaged in any way: made again
         return _open(folder, key)
-    except BROKEN:
-        pass  # not there, or damaged in any way: made again
     try:
-        _build(source, key, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(folder.name, folder.parent):
+            with contextlib.suppress(*BROKEN):
+                return _open(folder, key)  # another process has built it meanwhile
+            _build(source, key, folder)
+            return _open(folder, key)
     except OSError as error:
         raise InputError(f"cannot fill the cache {folder.parent} ({error}); choose another with --cache-dir") from error
-    return _open(folder, key)
 
 
 def _open(folder: Path, key: dict) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -114,23 +136,36 @@ def _open(folder: Path, key: dict) -> tuple[dict[str, np.ndarray], list[str]]:
     return arrays, meta["class_names"]
 
 
+def _lock(entry: str, cache: Path, **options) -> FileLock:
+    return FileLock(cache / f".{entry}.lock", **options)
+
+
 def _build(source: Source, key: dict, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    """Makes the entry, whose lock this process has."""
+    _sweep(folder.parent)
+    building = folder.with_name(f".{folder.name}.building")
+    shutil.rmtree(building, ignore_errors=True)  # of one that was killed
+    building.mkdir(mode=0o700)
     writer = Writer(building)
     try:
         class_names = source.write(writer)
         writer.close(key=key, class_names=class_names)
-        with contextlib.suppress(*BROKEN):
-            _open(folder, key)
-            return  # another process was faster
         shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
-        try:
-            os.replace(building, folder)
-        except OSError:
-            if not folder.exists():  # else another process has built the same entry meanwhile
-                raise
+        os.replace(building, folder)
     finally:
         for file in writer.files.values():
             file.close()
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _sweep(cache: Path) -> None:
+    """Removes what processes that were killed have left."""
+    for path in cache.glob(".*"):
+        found = BUILDING.fullmatch(path.name)
+        # One that is gone, is being built or belongs to another user is not ours to remove.
+        with contextlib.suppress(Timeout, OSError):
+            if found and path.suffix == ".building":
+                with _lock(found["entry"], cache, blocking=False):
+                    shutil.rmtree(path)
+            elif found and time.time() - path.stat().st_mtime > DAY:
+                shutil.rmtree(path)

@@ -1,5 +1,6 @@
 """One function from a name to images, labels, class names and splits."""
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_ae.data.cache import Source, open_or_build
+from keras_ae.data.cache import Source, expanded, open_or_build
 from keras_ae.data.folders import ImageFolder
 from keras_ae.data.shapes import Shapes
 from keras_ae.data.tfds import TensorflowDataset, default_data_dir
@@ -15,6 +16,7 @@ from keras_ae.errors import InputError
 
 VALIDATION_SEED = 2026
 VALIDATION_FRACTION = 0.05
+MAX_PIXELS = 2**26  # of an image; one of them takes 0.8 GB as float32
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,11 @@ def load(
     >>> shapes.image_shape, len(shapes.train) + len(shapes.validation), len(shapes.test)
     ((8, 8, 3), 40, 40)
     """
-    if image_size is not None and min(image_size) < 1:
-        raise InputError(f"image size {image_size[0]}x{image_size[1]} is not possible; height and width start at 1")
+    if image_size is not None and not (min(image_size) >= 1 and math.prod(image_size) <= MAX_PIXELS):
+        raise InputError(
+            f"image size {image_size[0]}x{image_size[1]} is not possible; height and width start at 1, "
+            f"and height x width ends at {MAX_PIXELS:,} pixels"
+        )
     source = _source(name, image_size, data_dir, limit)
     arrays, class_names = open_or_build(source, cache_dir)
     train, test = (
@@ -164,12 +169,12 @@ def load(
 def _source(name: str, image_size: tuple[int, int] | None, data_dir: Path | str | None, limit: int | None) -> Source:
     if name == "shapes":
         return Shapes(image_size, limit)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         return ImageFolder(path, image_size, limit)
     if path.exists():
         raise InputError(f"{name} is a file; give the folder that holds the images")
-    source = TensorflowDataset(name, Path(data_dir or default_data_dir()).expanduser(), image_size, limit)
+    source = TensorflowDataset(name, expanded(data_dir or default_data_dir()), image_size, limit)
     if not source.prepared():
         source.prepare()
     return source

@@ -1,23 +1,22 @@
 """A folder of the user's own images: flat, or one subfolder per class; with masks beside them or without."""
 
-import contextlib
 import hashlib
 import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from keras_ae.data.cache import Writer
-from keras_ae.errors import InputError
+from keras_ae.data.decoding import Picture, read, read_mask, readable
+from keras_ae.errors import InputError, printable
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 TEST_FRACTION = 0.1
 MASK = "_mask"  # the end of a mask's name
 MASK_CLASSES = 32  # more values than that are shades, not classes
+NAMED = 100  # files in a warning
 
 
 @dataclass(frozen=True)
@@ -30,100 +29,82 @@ class ImageFolder:
 
     @property
     def name(self) -> str:
-        return self.path.name or "folder"
+        return printable(self.path.name) or "folder"
 
     def key(self) -> dict:
-        files = [(str(f.relative_to(self.path)), f.stat().st_size, f.stat().st_mtime_ns) for f in self._files()]
+        states = [(file, file.stat()) for file in _listed(self.path)[0]]
+        files = [(str(file.relative_to(self.path)), state.st_size, state.st_mtime_ns) for file, state in states]
         digest = hashlib.sha256(repr(files).encode()).hexdigest()
         return {
             "name": str(self.path.resolve()),
-            "version": 2,
+            "version": 3,
             "files": digest,
             "image_size": self.image_size,
             "limit": self.limit,
         }
 
     def write(self, writer: Writer) -> list[str]:
-        files, skipped = self._find()
-        folders = self._class_folders(files)
+        files, skipped = _listed(self.path)
+        self._check_layout(files)
         masks = _mask_files(files)
-        pictures, unreadable = _readable([file for file in files if file not in masks.values()])
-        skipped = unreadable + skipped
+        are_masks = set(masks.values())
+        pictures, unreadable = readable(file for file in files if file not in are_masks)
+        skipped |= unreadable
         if masks:
-            skipped += [
-                f"{_shown(picture.file)} (no mask beside it)" for picture in pictures if picture.file not in masks
-            ]
+            skipped |= {picture.file: "no mask beside it" for picture in pictures if picture.file not in masks}
+            skipped |= {masks[file]: "its image is skipped" for file in unreadable if file in masks}
             pictures = [picture for picture in pictures if picture.file in masks]
-        self._warn_of(skipped + self._other_files())
+        folders = sorted({picture.file.parent for picture in pictures})
+        for folder in folders:
+            skipped.pop(folder, None)
+        self._warn(pictures, skipped)
         if not pictures:
             raise InputError(f"{self.path} has no readable images ({', '.join(sorted(SUFFIXES))})")
         levels = self._write(writer, pictures, folders, masks)
         if masks:
             writer.append("masks", levels=self._checked_levels(levels))
-        return [_shown(folder) for folder in folders]
+        return [] if folders == [self.path] else [printable(folder.name) for folder in folders]
 
-    def _files(self) -> list[Path]:
-        paths = [*self.path.glob("*"), *self.path.glob("*/*")]
-        return sorted(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
-
-    def _find(self) -> tuple[list[Path], list[str]]:
-        """The files of images and masks, and the links out of the folder, which are skipped."""
-        root = self.path.resolve()
-        files, links = [], []
-        for file in self._files():
-            if file.resolve().is_relative_to(root):
-                files.append(file)
-            else:
-                links.append(f"{_shown(file)} (a link out of the folder)")
-        return files, links
-
-    def _other_files(self) -> list[str]:
-        """Files beside the images that are none by their suffix."""
-        others = [
-            file
-            for file in sorted(self.path.iterdir())
-            if file.is_file() and file.suffix.lower() not in SUFFIXES and not file.name.startswith(".")
-        ]
-        return [f"{_shown(file)} (not {', '.join(sorted(SUFFIXES))})" for file in others]
-
-    def _class_folders(self, files: list[Path]) -> list[Path]:
-        """The folder of each class, in the order of their labels; none for a flat folder."""
-        folders = sorted({file.parent for file in files})
-        if folders in ([], [self.path]):
-            return []
-        if self.path in folders:
+    def _check_layout(self, files: list[Path]) -> None:
+        folders = {file.parent for file in files}
+        if self.path in folders and len(folders) > 1:
             raise InputError(
                 f"{self.path} has images both beside and inside its subfolders; use one subfolder per class, or none"
             )
-        return folders
 
-    def _warn_of(self, skipped: list[str]) -> None:
+    def _warn(self, pictures: list[Picture], skipped: dict[Path, str]) -> None:
+        """Says what is left out, and what is drawn on white."""
         if skipped:
-            names = "; ".join(skipped[:100]) + (f"; and {len(skipped) - 100} more" if len(skipped) > 100 else "")
-            warnings.warn(f"{len(skipped)} files in {self.path} skipped: {names}", stacklevel=3)
+            names = [f"{path.relative_to(self.path)} ({reason})" for path, reason in sorted(skipped.items())]
+            more = [f"and {len(names) - NAMED} more"] if len(names) > NAMED else []
+            message = f"{len(names)} skipped in {self.path}: {'; '.join(names[:NAMED] + more)}"
+            warnings.warn(printable(message), stacklevel=3)
+        if transparent := sum(picture.transparent for picture in pictures):
+            message = f"{transparent} of {len(pictures)} images in {self.path} are transparent: drawn on white"
+            warnings.warn(printable(message), stacklevel=3)
 
-    def _write(
-        self, writer: Writer, pictures: list["Picture"], folders: list[Path], masks: dict[Path, Path]
-    ) -> set[int]:
+    def _write(self, writer: Writer, pictures: list[Picture], folders: list[Path], masks: dict[Path, Path]) -> set[int]:
         """Appends the images, labels, names and masks, split by split; returns the greys of the masks."""
-        mode = "L" if all(picture.mode in {"1", "L"} for picture in pictures) else "RGB"
+        grey = all(picture.grey for picture in pictures)
         size = self.image_size or self._common_size(pictures)
+        labels = {folder: label for label, folder in enumerate(folders)}
+        names = np.array([os.fsencode(picture.file.relative_to(self.path)) for picture in pictures])  # none is cut
         levels = set()
-        for split, part in _splits(pictures).items():
-            for file, _, own_size in part[: self.limit]:
-                label = folders.index(file.parent) if folders else 0
+        for split, part in _splits(len(pictures)).items():
+            for index in part[: self.limit]:
+                picture = pictures[index]
                 blocks = {
-                    "images": _read(file, mode, size)[None],
-                    "labels": np.array([label], "int32"),
-                    "names": np.array([os.fsencode(file.relative_to(self.path))], "S1024"),
+                    "images": read(picture, size, grey=grey)[None],
+                    "labels": np.array([labels[picture.file.parent]], "int32"),
+                    "names": names[[index]],
                 }
                 if masks:
-                    blocks["masks"] = _read_mask(masks[file], own_size, size)[None]
+                    blocks["masks"] = read_mask(masks[picture.file], picture.size, size)[None]
                     levels |= set(np.unique(blocks["masks"]).tolist())
                 writer.append(split, **blocks)
         return levels
 
-    def _common_size(self, pictures: list["Picture"]) -> tuple[int, int]:
+    def _common_size(self, pictures: list[Picture]) -> tuple[int, int]:
         sizes = {picture.size for picture in pictures}
         if len(sizes) > 1:
             raise InputError(
@@ -141,82 +122,57 @@ class ImageFolder:
         return np.array(sorted(levels), "uint8")
 
 
-class Picture(NamedTuple):
-    """A file that decodes, its mode in Pillow's words, and its (height, width)."""
+def _listed(root: Path) -> tuple[list[Path], dict[Path, str]]:
+    """The files of images and masks, in order; and why each other file is left out, and each subfolder if it is."""
+    files, others = [], {}
+    real = os.path.realpath(root)
+    folders = [(root, 0)]
+    while folders:
+        folder, depth = folders.pop()
+        for entry in _entries(folder):
+            path = folder / entry.name
+            if reason := _reason(entry, depth, real):
+                others[path] = reason
+            elif entry.is_dir():
+                folders.append((path, depth + 1))
+                if depth == 0:
+                    others[path] = "no images"  # unless some are used
+            else:
+                files.append(path)
+    return sorted(files), others
 
-    file: Path
-    mode: str
-    size: tuple[int, int]
+
+def _entries(folder: Path) -> list[os.DirEntry]:
+    """What the folder holds, without what is hidden."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be read ({error.strerror})") from error
+
+
+def _reason(entry: os.DirEntry, depth: int, root: str) -> str | None:
+    """Why a file or folder is left out, if it is."""
+    if entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(root):
+        return "a link out of the folder"
+    if entry.is_dir() and not (depth and entry.is_symlink()):
+        return None
+    if depth > 1 or entry.is_dir():
+        return "deeper than one folder"
+    if Path(entry.name).suffix.lower() not in SUFFIXES:
+        return f"not {', '.join(sorted(SUFFIXES))}"
+    return None if entry.is_file() else "not a file"
 
 
 def _mask_files(files: list[Path]) -> dict[Path, Path]:
     """Which file is the mask of which image: NAME_mask.png lies beside NAME.jpg."""
-    images = {file.with_suffix(""): file for file in files}
-    names = {path: path.with_name(path.name.removesuffix(MASK)) for path in images if path.name.endswith(MASK)}
-    return {images[image]: images[mask] for mask, image in names.items() if image in images}
+    images = {str(file.with_suffix("")): file for file in files}
+    masked = {name.removesuffix(MASK): mask for name, mask in images.items() if name.endswith(MASK)}
+    return {images[name]: mask for name, mask in masked.items() if name in images}
 
 
-def _splits(pictures: list[Picture]) -> dict[str, list[Picture]]:
-    """The test images and the others; all are test images where there are only two."""
-    order = np.random.default_rng(2026).permutation(len(pictures))
-    tests = max(1, round(TEST_FRACTION * len(order))) if len(order) > 2 else len(order)
-    parts = {"test": order[:tests], "train": order[tests:]}
-    return {split: [pictures[index] for index in part] for split, part in parts.items()}
-
-
-def fit_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Scales and centre-crops to `size` = (height, width)."""
-    height, width = size
-    return ImageOps.fit(image, (width, height), method=Image.Resampling.LANCZOS)
-
-
-def _shown(path: Path) -> str:
-    """Its name in one line that can be printed, whatever bytes it is of."""
-    return repr(path.name)[1:-1]
-
-
-def _readable(files: list[Path]) -> tuple[list[Picture], list[str]]:
-    """The files that decode, and the names of the others with the reason."""
-    pictures, skipped = [], []
-    for file in files:
-        try:
-            with _opened(file) as image:
-                image.verify()  # the checksums of a PNG, which decoding does not look at
-            with _opened(file) as image:
-                image.load()
-                width, height = ImageOps.exif_transpose(image).size
-            pictures.append(Picture(file, image.mode, (height, width)))
-        except Exception as error:  # whatever Pillow meets in a damaged file
-            reason = str(error) if isinstance(error, ValueError) else type(error).__name__
-            skipped.append(f"{_shown(file)} ({reason})")
-    return pictures, skipped
-
-
-@contextlib.contextmanager
-def _opened(file: Path):
-    """The image; one that is too large is an error, and one of more than 8 bits a grey value."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(file) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError("more than 8 bits a channel")
-            yield image
-
-
-def _read(file: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
-    with Image.open(file) as image:
-        pixels = np.asarray(fit_image(ImageOps.exif_transpose(image).convert(mode), size))
-    return pixels.reshape(*size, -1)
-
-
-def _read_mask(file: Path, image_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """The mask's values, or palette indices, cropped as its image is."""
-    try:
-        with _opened(file) as image:
-            mask = np.asarray(image if image.mode == "P" else image.convert("L"))
-    except Exception as error:  # as above
-        raise InputError(f"the mask {file} cannot be read ({type(error).__name__})") from error
-    if mask.shape != image_size:
-        own, wanted = ("x".join(map(str, shape)) for shape in (mask.shape, image_size))
-        raise InputError(f"the mask {file} is {own} and its image {wanted}; make them equal")
-    return np.asarray(ImageOps.fit(Image.fromarray(mask), size[::-1], method=Image.Resampling.NEAREST))[..., None]
+def _splits(count: int) -> dict[str, np.ndarray]:
+    """The places of the test images and of the others; all are test images where there are only two."""
+    order = np.random.default_rng(2026).permutation(count)
+    tests = max(1, round(TEST_FRACTION * count)) if count > 2 else count
+    return {"test": order[:tests], "train": order[tests:]}

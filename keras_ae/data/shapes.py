@@ -18,6 +18,7 @@ LOW = np.array([-0.1, -0.1, 0.32, -0.25, 0.0, 0.05])
 HIGH = np.array([0.1, 0.1, 0.42, 0.25, 1.0, 0.45])
 COUNTS = {"train": 20_000, "test": 2_000}
 BLOCK = 500
+PIXELS = 2**21  # drawn at once
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,18 @@ class Shapes:
                 random = np.random.default_rng([2026, number, start])
                 labels = random.permutation(np.arange(BLOCK) % len(CLASS_NAMES))
                 factors = random.uniform(LOW, HIGH, (BLOCK, len(FACTORS)))
-                keep = slice(0, min(BLOCK, count - start))
-                images, masks = draw(labels[keep], factors[keep], height, width)
-                writer.append(
-                    split,
-                    images=images,
-                    labels=labels[keep].astype("int32"),
-                    masks=masks,
-                    factors=factors[keep].astype("float32"),
-                )
+                keep = min(BLOCK, count - start)
+                at_once = max(1, PIXELS // (height * width))
+                for first in range(0, keep, at_once):
+                    rows = slice(first, min(first + at_once, keep))
+                    images, masks = draw(labels[rows], factors[rows], height, width)
+                    writer.append(
+                        split,
+                        images=images,
+                        labels=labels[rows].astype("int32"),
+                        masks=masks,
+                        factors=factors[rows].astype("float32"),
+                    )
         writer.append("masks", levels=np.array([0, 255], "uint8"))
         return CLASS_NAMES
 

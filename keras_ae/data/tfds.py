@@ -11,11 +11,11 @@ from urllib.request import getproxies
 import numpy as np
 from PIL import Image
 
-from keras_ae.data.cache import Writer
-from keras_ae.data.folders import TEST_FRACTION, fit_image
-from keras_ae.errors import InputError
+from keras_ae.data.cache import Writer, expanded
+from keras_ae.data.decoding import fit_image
+from keras_ae.data.folders import TEST_FRACTION
+from keras_ae.errors import InputError, printable
 
-BLOCK = 256
 # For prepared copies that came without their files of label names.
 CLASS_NAMES = {
     "cifar10": ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
@@ -65,18 +65,14 @@ class TensorflowDataset:
         for split, part in _splits(builder.info.splits).items():
             dataset = builder.as_dataset(split=part, shuffle_files=False)
             rows = tfds.as_numpy(dataset if self.limit is None else dataset.take(self.limit))
-            block = []
             for row in rows:
-                block.append((_resized(row["image"], size), row["label"] if label else 0))
-                if len(block) == BLOCK:
-                    _append(writer, split, block)
-                    block = []
-            if block:
-                _append(writer, split, block)
+                image, number = _resized(row["image"], size), row["label"] if label else 0
+                writer.append(split, images=image[None], labels=np.array([number], "int32"))
         if label is None:
             return []
         numbers = [str(number) for number in range(label.num_classes)]
-        return CLASS_NAMES.get(self.name, numbers) if label.names == numbers else list(label.names)
+        names = [printable(name) for name in label.names]
+        return CLASS_NAMES.get(self.name, names) if names == numbers else names
 
     def prepared(self) -> bool:
         return self._folder() is not None
@@ -95,7 +91,7 @@ class TensorflowDataset:
                 "fashion_mnist and every image-classification set of tensorflow-datasets"
             ) from error
         size = sum(info.size or 0 for info in builder.url_infos.values())
-        print(f"{where}: downloading {size / 1e6:,.0f} MB", flush=True)
+        print(printable(f"{where}: downloading {size / 1e6:,.0f} MB"), flush=True)
         try:
             # TFDS alone would try for minutes without a network; what a proxy reaches cannot be seen from here.
             for url in [] if getproxies() else builder.url_infos:
@@ -124,7 +120,7 @@ def _tfds():
 
 def default_data_dir() -> Path:
     """Where TFDS looks: `TFDS_DATA_DIR`, else `~/tensorflow_datasets`."""
-    return Path(os.environ.get("TFDS_DATA_DIR", Path.home() / "tensorflow_datasets"))
+    return expanded(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets", "set TFDS_DATA_DIR, or give --data-dir")
 
 
 def _splits(names) -> dict[str, str]:
@@ -141,8 +137,3 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return image
     mode = image[..., 0] if image.shape[-1] == 1 else image
     return np.asarray(fit_image(Image.fromarray(mode), size)).reshape(*size, -1)
-
-
-def _append(writer: Writer, split: str, block: list) -> None:
-    images, labels = zip(*block, strict=True)
-    writer.append(split, images=np.stack(images), labels=np.array(labels, "int32"))

@@ -1,34 +1,14 @@
 import importlib
 import itertools
-import json
-import os
-import time
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from PIL import Image
 
-from keras_ae import InputError, conv_autoencoder, data, get_task
+from keras_ae import conv_autoencoder, data, get_task
 from keras_ae.data.catalog import VALIDATION_FRACTION
 from keras_ae.data.shapes import CLASS_NAMES, FACTORS, draw
 from tests.helpers import set_weights, small_vae
-
-
-@pytest.fixture
-def folder(tmp_path, random):
-    """Two classes of twelve images, 20 x 30 pixels, blue cats and red dogs; and two files that are no images."""
-    for name, colour in (("cat", 2), ("dog", 0)):
-        (tmp_path / "pets" / name).mkdir(parents=True)
-        for number in range(12):
-            pixels = np.zeros((20, 30, 3), "uint8")
-            pixels[..., colour] = 100 + number
-            suffix = ["png", "bmp", "webp"][number % 3]
-            Image.fromarray(pixels).save(tmp_path / "pets" / name / f"{number}.{suffix}", lossless=True)
-    (tmp_path / "pets" / "dog" / "broken.jpg").write_text("not an image")
-    (tmp_path / "pets" / "notes.txt").write_text("a list")
-    return tmp_path / "pets"
 
 
 def load(name, tmp_path, **kwargs):
@@ -79,135 +59,6 @@ def test_validation_is_a_part_of_train_and_the_splits_share_no_image(tmp_path):
     assert train | validation == set(range(1000))
     # An image stays in its split when the limit changes.
     assert validation & set(range(300)) == set(load("shapes", tmp_path, limit=300).validation.indices)
-
-
-def test_the_second_opening_reads_and_does_not_build(tmp_path, monkeypatch):
-    load("shapes", tmp_path, limit=50)
-    monkeypatch.setattr("keras_ae.data.shapes.draw", None)
-    again = load("shapes", tmp_path, limit=50)
-    assert isinstance(again.train.arrays["images"], np.memmap)
-
-
-@pytest.mark.parametrize("damage", ["truncate", "flip", "no meta", "bad meta", "no array"])
-def test_a_damaged_cache_is_built_anew(tmp_path, damage):
-    expected = np.array(load("shapes", tmp_path, limit=50).train.arrays["images"])
-    (entry,) = (tmp_path / "cache").iterdir()
-    file = entry / "train_images.bin"
-    content = bytearray(file.read_bytes())
-    if damage == "truncate":
-        file.write_bytes(content[:-7])
-    elif damage == "flip":
-        content[1000] ^= 4
-        file.write_bytes(content)
-        later = time.time() + 5
-        os.utime(file, (later, later))
-    elif damage == "no meta":
-        (entry / "meta.json").unlink()
-    elif damage == "bad meta":
-        (entry / "meta.json").write_text(json.dumps({"key": 3})[:-2])
-    else:
-        file.unlink()
-    np.testing.assert_array_equal(load("shapes", tmp_path, limit=50).train.arrays["images"], expected)
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == [entry.name]
-
-
-def test_a_cache_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "cache").write_text("a file in the way")
-    with pytest.raises(InputError, match="--cache-dir"):
-        load("shapes", tmp_path, limit=5)
-
-
-def test_a_folder_with_classes(tmp_path, folder):
-    with pytest.warns(UserWarning, match=r"2 files in .* skipped: broken.jpg \(.*\); notes.txt"):
-        pets = load(folder, tmp_path)
-    assert pets.class_names == ["cat", "dog"]
-    assert pets.image_shape == (20, 30, 3)
-    assert len(pets.train) + len(pets.validation) + len(pets.test) == 24
-    for split in pets.splits.values():
-        batch = split.batch(slice(None))
-        np.testing.assert_array_equal(batch["image"][..., 2].mean((1, 2)) > 0.3, batch["label"] == 0)
-
-
-@pytest.mark.filterwarnings("ignore:.*skipped")
-def test_a_folder_is_resized_and_cropped_and_read_anew_when_it_changes(tmp_path, folder):
-    assert load(folder, tmp_path, image_size=(8, 8)).image_shape == (8, 8, 3)
-    (folder / "dog" / "0.png").unlink()
-    changed = load(folder, tmp_path, image_size=(8, 8))
-    assert len(changed.train) + len(changed.validation) + len(changed.test) == 23
-
-
-def test_a_flat_folder_of_grey_images_has_one_channel_and_no_classes(tmp_path):
-    (tmp_path / "scans").mkdir()
-    for number in range(4):
-        Image.new("L", (6, 5), 40 * number).save(tmp_path / "scans" / f"{number}.png")
-    scans = load(tmp_path / "scans", tmp_path)
-    assert scans.image_shape == (5, 6, 1)
-    assert scans.class_names == []
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_one_or_two_images_can_be_restored_but_not_trained_on(tmp_path, count):
-    for number in range(count):
-        Image.new("RGB", (7, 5)).save(tmp_path / f"{number}.png")
-    dataset = load(tmp_path, tmp_path / "cache")
-    assert [len(split) for split in dataset.splits.values()] == [0, 0, count]
-    assert dataset.image_shape == dataset.test.batch(slice(None))["image"].shape[1:] == (5, 7, 3)
-    with pytest.raises(InputError, match="needs at least 3"):
-        data.steps_per_epoch(dataset.train, 4)
-
-
-def test_a_strangers_folder(tmp_path):
-    """What can be read is read as it is meant; everything else is skipped, with its reason, in one line."""
-    folder, secret = tmp_path / "odd", tmp_path / "secret.png"
-    folder.mkdir()
-    red = Image.new("RGB", (6, 4), (255, 0, 0))
-    red.save(secret)
-    good = [folder / "two\nlines.png", Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.png"))]
-    for file in good:
-        red.save(file)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
-    red.rotate(90, expand=True).save(folder / "turned.png", exif=exif)
-    red.convert("CMYK").save(folder / "print.jpg", quality=100)
-    Image.new("RGB", (1, 1), (255, 0, 0)).save(folder / "dot.png")
-    red.save(folder / "moving.webp", save_all=True, append_images=[Image.new("RGB", (6, 4))] * 3, lossless=True)
-    Image.new("I;16", (6, 4)).save(folder / "deep.png")
-    (folder / "empty.png").touch()
-    Image.new("1", (10**4, 10**4)).save(folder / "bomb.png")
-    (folder / "link.png").symlink_to(secret)
-    (folder / "inside.png").symlink_to(folder / "dot.png")
-    cut = bytearray(secret.read_bytes())
-    cut[50] ^= 1  # within the pixels
-    (folder / "flipped.png").write_bytes(cut)
-    skipped = ["bomb.png (DecompressionBombWarning)", "deep.png (more than 8 bits a channel)"]
-    skipped += [
-        "empty.png (UnidentifiedImageError)",
-        "flipped.png (SyntaxError)",
-        "link.png (a link out of the folder)",
-    ]
-    with pytest.warns(UserWarning, match="skipped") as caught:
-        odd = load(folder, tmp_path, image_size=(4, 6))
-    assert str(caught[0].message) == f"5 files in {folder} skipped: {'; '.join(skipped)}"
-    images = np.concatenate([split.batch(slice(None))["image"] for split in odd.splits.values()])
-    assert len(images) == 7
-    np.testing.assert_allclose(images, np.broadcast_to([1.0, 0.0, 0.0], images.shape), atol=0.01)
-
-
-@pytest.mark.filterwarnings("ignore:.*skipped")
-def test_folders_that_cannot_be_used_are_named(tmp_path, folder):
-    Image.new("RGB", (9, 9)).save(folder / "cat" / "other.png")
-    with pytest.raises(InputError, match=r"different sizes; choose one, .* --image-size 64"):
-        load(folder, tmp_path)
-    Image.new("RGB", (9, 9)).save(folder / "beside.png")
-    with pytest.raises(InputError, match="both beside and inside"):
-        load(folder, tmp_path)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no readable images"):
-        load(tmp_path / "empty", tmp_path)
-    with pytest.raises(InputError, match="is a file"):
-        load(folder / "notes.txt", tmp_path)
-    with pytest.raises(InputError, match="0x64 is not possible"):
-        load(folder, tmp_path, image_size=(0, 64))
 
 
 def test_training_batches_depend_on_seed_and_epoch_alone(tmp_path):
