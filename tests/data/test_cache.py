@@ -104,10 +104,10 @@ def test_what_a_killed_process_left_is_swept_and_what_a_live_one_builds_is_not(t
     cache = tmp_path / "cache"
     live = builder(1)
     (of_live,) = entries(cache)
-    for number in (2, 3):
-        killed = builder(number)
-        killed.kill()
-        killed.join()
+    killed = [builder(number) for number in (2, 3)]
+    for process in killed:
+        process.kill()
+        process.join()
     assert len(entries(cache)) == 3
     Small(2, tmp_path / "log").check(cache)  # the same entry as one that was killed
     (entry,) = set(entries(cache)) - {of_live}
@@ -152,7 +152,7 @@ def test_where_no_home_is_known_one_is_asked_for(monkeypatch, tmp_path):
         default_cache_dir()
     with pytest.raises(InputError, match="no such home folder; set TFDS_DATA_DIR, or give --data-dir"):
         default_data_dir()
-    with pytest.raises(InputError, match="~/pictures is nowhere: .* give the whole path"):
+    with pytest.raises(InputError, match=r"~/pictures is nowhere: .* give the whole path"):
         data.load("~/pictures")
 
 

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from keras_ae import InputError, data
+from tests.helpers import once
 
 
 def load(name, tmp_path, **kwargs):
@@ -28,7 +29,7 @@ def folder(tmp_path, random):
 
 
 def test_a_folder_with_classes(tmp_path, folder):
-    with pytest.warns(UserWarning, match=r"2 files in .* skipped: broken.jpg \(.*\); notes.txt"):
+    with pytest.warns(UserWarning, match=r"2 skipped in .*pets: dog/broken.jpg \(.*\); notes.txt \(not .bmp"):
         pets = load(folder, tmp_path)
     assert pets.class_names == ["cat", "dog"]
     assert pets.image_shape == (20, 30, 3)
@@ -57,9 +58,10 @@ def test_a_flat_folder_of_grey_images_has_one_channel_and_no_classes(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_or_two_images_can_be_restored_but_not_trained_on(tmp_path, count):
+    (tmp_path / "few").mkdir()
     for number in range(count):
-        Image.new("RGB", (7, 5)).save(tmp_path / f"{number}.png")
-    dataset = load(tmp_path, tmp_path / "cache")
+        Image.new("RGB", (7, 5)).save(tmp_path / "few" / f"{number}.png")
+    dataset = load(tmp_path / "few", tmp_path)
     assert [len(split) for split in dataset.splits.values()] == [0, 0, count]
     assert dataset.image_shape == dataset.test.batch(slice(None))["image"].shape[1:] == (5, 7, 3)
     with pytest.raises(InputError, match="needs at least 3"):
@@ -97,10 +99,76 @@ def test_a_strangers_folder(tmp_path):
     ]
     with pytest.warns(UserWarning, match="skipped") as caught:
         odd = load(folder, tmp_path, image_size=(4, 6))
-    assert str(caught[0].message) == f"5 files in {folder} skipped: {'; '.join(skipped)}"
+    assert str(caught[0].message) == f"5 skipped in {folder}: {'; '.join(skipped)}"
     images = np.concatenate([split.batch(slice(None))["image"] for split in odd.splits.values()])
     assert len(images) == 7
     np.testing.assert_allclose(images, np.broadcast_to([1.0, 0.0, 0.0], images.shape), atol=0.01)
+
+
+def test_what_is_left_out_is_said_once_each(tmp_path):
+    """Deeper files, other suffixes and empty classes with their reason; hidden ones are nobody's images."""
+    for name in ("cat/1.png", "cat/2.png", "dog/3.png", "cat/more/9.png", "cat/.thumbs/1.png", ".cache/1.png"):
+        (tmp_path / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "pets" / name)
+    (tmp_path / "pets" / "empty").mkdir()
+    (tmp_path / "pets" / "cat" / "x.tif").touch()
+    (tmp_path / "pets" / "cat" / ".DS_Store").touch()
+    os.mkfifo(tmp_path / "pets" / "pipe.png")
+    with pytest.warns(UserWarning, match="skipped") as caught:
+        pets = load(tmp_path / "pets", tmp_path)
+    (message,) = {str(warning.message) for warning in caught}
+    assert message.partition(": ")[2].split("; ") == [
+        "cat/more/9.png (deeper than one folder)",
+        "cat/x.tif (not .bmp, .jpeg, .jpg, .png, .webp)",
+        "empty (no images)",
+        "pipe.png (not a file)",
+    ]
+    assert pets.class_names == ["cat", "dog"]
+    assert sum(map(len, pets.splits.values())) == 3
+
+
+def test_long_lists_are_cut(tmp_path):
+    for number in range(130):
+        (tmp_path / f"{number:03}.txt").touch()
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.warns(UserWarning, match=r"130 skipped .* 099.txt \(.*\); and 30 more$"):
+        load(tmp_path, tmp_path.parent)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
+def test_transparency_is_drawn_on_white(tmp_path, mode):
+    """Half of the first image is black and seen through; the second is black, and has no transparency."""
+    alpha = Image.fromarray(np.repeat([[0], [255]], [4, 4], axis=0).astype("uint8").repeat(8, axis=1))
+    black = Image.new("L" if mode in {"LA", "L"} else "RGB", (8, 8))
+    (tmp_path / "logos").mkdir()
+    if mode in {"RGBA", "LA"}:
+        black.putalpha(alpha)
+        black.save(tmp_path / "logos" / "1.png")
+    else:  # a PNG that names its transparent colour
+        grey = Image.composite(Image.new("L", (8, 8), 0), Image.new("L", (8, 8), 7), alpha)
+        clear = {"P": 7, "L": 7, "RGB": (7, 7, 7)}[mode]
+        image = grey.convert(mode) if mode != "P" else Image.frombytes("P", (8, 8), grey.tobytes())
+        image.putpalette([0] * 768) if mode == "P" else None
+        image.save(tmp_path / "logos" / "1.png", transparency=clear)
+    black.convert("L" if mode in {"LA", "L"} else "RGB").save(tmp_path / "logos" / "2.png")
+    with pytest.warns(UserWarning, match="1 of 2 images in .* are transparent: drawn on white"):
+        logos = load(tmp_path / "logos", tmp_path)
+    first, second = sorted(logos.test.batch(slice(None))["image"], key=np.mean, reverse=True)
+    assert first.shape == (8, 8, 1 if mode in {"LA", "L"} else 3)
+    np.testing.assert_array_equal(first[:4], 1)
+    np.testing.assert_array_equal(first[4:], 0)
+    np.testing.assert_array_equal(second, 0)
+
+
+@once("the file system")
+def test_names_are_whole_however_long(tmp_path):
+    """A kept name that was cut would write a result over another's."""
+    folder = tmp_path / "long"
+    (folder / ("c" * 250)).mkdir(parents=True)
+    names = [f"{'c' * 250}/{'e' * 240}{number}.png" for number in range(2)]
+    for name in names:
+        Image.new("RGB", (4, 4)).save(folder / name)
+    assert sorted(map(os.fsdecode, load(folder, tmp_path).test.arrays["names"])) == names
 
 
 @pytest.mark.filterwarnings("ignore:.*skipped")
