@@ -42,7 +42,8 @@ TESTS = {
     "data/corruption.py": ["data/test_corruption.py", "test_tasks.py", "models"],
     "tasks.py": ["test_tasks.py", "models", "test_pictures.py", "evaluation"],
     "backends/torch.py": ["models", "layers", "test_training.py", "data/test_data.py", "faults/test_numbers.py"],
-    "saving": ["test_saving.py", "models", "test_trust.py", "faults/test_disk.py"],
+    "saving": ["test_saving.py", "trust/test_trust.py", "models", "faults/test_disk.py"],
+    "trust": ["trust"],
 }
 
 # The likeliest slips, one or two for each operator.

@@ -1,6 +1,7 @@
 """Arrays of images -> labelled pictures and files."""
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,7 +178,7 @@ def new_path(path: Path) -> Path:
     """
     candidate = path
     number = 1
-    while candidate.exists():
+    while os.path.lexists(candidate):  # a link, too, wherever it leads
         number += 1
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return candidate
