@@ -108,9 +108,10 @@ def test_restored_images_come_last(shapes, name):
 
 
 def test_images_whose_truth_is_not_known_are_restored(tmp_path):
+    (tmp_path / "own").mkdir()
     for number in range(3):
-        Image.new("RGB", (9, 9), (80 * number, 0, 0)).save(tmp_path / f"{number}.png")
-    own = data.load(str(tmp_path), cache_dir=tmp_path / "cache")
+        Image.new("RGB", (9, 9), (80 * number, 0, 0)).save(tmp_path / "own" / f"{number}.png")
+    own = data.load(str(tmp_path / "own"), cache_dir=tmp_path / "cache")
     segmenter = keras_ae.conv_autoencoder((9, 9, 3), 2, 4, width=4, task="segment", mask_classes=3)
     named = pictures.restored(segmenter, get_task("segment"), own, split="all")
     assert [images.shape for images in named.values()] == [(3, 9, 9, 3), (3, 9, 9, 1)]

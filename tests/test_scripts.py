@@ -137,7 +137,7 @@ def test_restored_images_keep_the_names_of_a_folder(script, tmp_path):
     flags = ["--backend", BACKEND, "--dataset", "own", "--run-dir", "run", "--width", "4", "--smoke"]
     code, _, err = script("conv_ae", *flags, "--task", "complete", "--corruption", "masks")
     assert code == 0, err
-    flags = ["--backend", BACKEND, "--split", "all", "--separate", "--output", "restored"]
+    flags = ["--backend", BACKEND, "--dataset", "own", "--split", "all", "--separate", "--output", "restored"]
     code, _, err = script("sample", "run/model.keras", *flags)
     assert code == 0, err
     assert {path.name for path in Path("restored").iterdir()} == {f"{number}.png" for number in range(6)}
@@ -169,10 +169,8 @@ def test_files_without_metadata_say_what_is_missing(script, tmp_path):
     keras_ae.save_model(keras_ae.conv_autoencoder((8, 8, 3), 2, 4, width=4), "ae.keras")
     for name, flags in (("sample", ["--kind", "traversals"]), ("evaluate", [])):
         code, _, err = script(name, "vae.keras", "--backend", BACKEND, *flags)
-        assert (code, err) == (
-            2,
-            f"{name}.py: error: vae.keras does not say what it was trained on; name a data set with --dataset\n",
-        )
+        said = "vae.keras does not say what it was trained on; name the data set to use with --dataset"
+        assert (code, err) == (2, f"{name}.py: error: {said}\n")
         code, _, err = script(name, "ae.keras", "--backend", BACKEND, "--dataset", "shapes")
         assert (code, err.count("\n")) == (2, 1)
         assert "save it with save_model(model, path, keras_ae.saving.metadata(model, dataset, task=task))" in err

@@ -91,6 +91,7 @@ def test_a_chief_and_two_workers_stopped_and_resumed(tmp_path, images):
     assert all(float(tried[size]["MSE"]) > 0 for size in "123")
     assert "trial 4/4" in out
     measure = [sys.executable, str(ROOT / "train/evaluate.py"), str(folder / "model.keras"), "--json"]
+    measure += ["--dataset", "images"]
     measured = subprocess.run(measure, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(measured.stdout)["mse"] > 0
     ended = [json.loads(path.read_text()) for path in folder.glob("trials/trial_*/trial.json")]

@@ -8,7 +8,6 @@ from PIL import Image
 
 import keras_ae
 from keras_ae import InputError, pictures
-from keras_ae.callbacks import ImageGrids
 from tests.helpers import CLASSES, once, small_vae
 from tests.test_files import NAMES
 from tests.trust.hostile import read, write
@@ -77,7 +76,7 @@ def test_class_names_that_no_class_has_are_refused(tmp_path, name):
     def rename(config):
         config["config"]["class_names"] = [name, *CLASSES[1:]]
 
-    with pytest.raises(InputError, match="the class name .* is not possible; give a text of 1 to 200 letters"):
+    with pytest.raises(InputError, match=r"the class name .* is not possible; give a text of 1 to 200 letters"):
         keras_ae.load_model(write(tmp_path / "evil.keras", with_config(good, rename)))
 
 
