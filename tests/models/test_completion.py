@@ -122,6 +122,17 @@ def test_missing_pixels_start_as_the_means_of_the_known_ones(monkeypatch, random
     np.testing.assert_array_equal(chains.images[known], images[known])
 
 
+def test_the_walk_finds_its_scale_in_ever_smaller_steps(random, monkeypatch):
+    """Longer where it is accepted, shorter where it is not, and never the same for both chains."""
+    vae, images = linear_vae(), random.random((2, *SHAPE))
+    chains = _Chains(vae, images, np.broadcast_to(MASK[..., None] > 0, images.shape), None, VARIANCE, random)
+    monkeypatch.setattr(chains, "_accepted", lambda *_: np.array([True, False]))
+    for _ in range(5):
+        chains.step(correct=True, warm_up=True)
+    path = sum(step**-0.6 for step in range(1, 6))
+    np.testing.assert_allclose(chains.scale[:, 0], 0.1 * np.exp(np.array([0.7, -0.3]) * path))
+
+
 def test_settings_that_nobody_gave():
     defaults = {name: setting.default for name, setting in inspect.signature(complete).parameters.items()}
     expected = {"count": 4, "method": "metropolis", "steps": 200, "variance": None, "noise": True, "seed": None}
