@@ -17,6 +17,8 @@ from tests.helpers import once, same_run
 BACKEND = keras.backend.backend()
 ROOT = Path(__file__).parent.parent.parent
 STEPS, EVERY = 14, 4  # in an epoch; between checkpoints
+STAGES = 260  # of the writes of a run, from which a kill inside one is drawn
+KILLS = 84  # of each script on each backend: 504 in all
 FLAGS = "--dataset shapes --limit 120 --batch-size 8 --epochs 5 --image-size 12 --width 4"
 SCRIPTS = {
     "vae": f"{FLAGS} --latent-dim 4 --checkpoint-every {EVERY}",
@@ -93,7 +95,7 @@ def survive(folder: Path, script: str, kills: int, random) -> dict:
             if figures["kills"] >= kills:
                 run.start()
             elif inside:
-                run.start(event=int(random.integers(1, 60)))
+                run.start(event=int(random.integers(1, STAGES)))
             else:
                 kill_at_random(run, random)
             killed = run.end() != 0
@@ -118,7 +120,7 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path, random):
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_many_kills(tmp_path, script, random, capsys):
-    figures = survive(tmp_path, script, 20, random)
+    figures = survive(tmp_path, script, KILLS, random)
     with capsys.disabled():
         print(f"\n{BACKEND} {script}: {figures}")
     assert figures["most_steps_repeated"] <= EVERY
