@@ -3,6 +3,7 @@
 import contextlib
 import os
 import resource
+import subprocess
 
 import keras
 import numpy as np
@@ -10,13 +11,13 @@ import pytest
 from PIL import Image
 
 import keras_ae
-from keras_ae import CheckpointError, callbacks
+from keras_ae import CheckpointError, InputError, callbacks, data
 from tests.helpers import ONCE, once, same_run, train_vae
 
 
 @contextlib.contextmanager
 def full(folder):
-    """No file may grow beyond 20 kB: to the program this is as a full disk."""
+    """No file may grow beyond 20 kB, which needs no disk of its own."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     try:
@@ -83,6 +84,54 @@ def test_what_cannot_be_saved_stops_the_training_and_the_last_checkpoint_is_inta
     train_vae(dataset, folder)
     train_vae(dataset, tmp_path / "whole")
     same_run(tmp_path / "whole", folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own with room for a run. Only a superuser may make one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", disk], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@contextlib.contextmanager
+def filled(disk):
+    """Nothing is left of it."""
+    with open(disk / "filler", "wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
+    try:
+        yield
+    finally:
+        (disk / "filler").unlink()
+
+
+@once("the file system")
+@pytest.mark.filterwarnings("default:.* is not written")
+@pytest.mark.parametrize("step", [12, 16])
+def test_a_full_disk_stops_the_training_and_the_last_checkpoint_is_intact(
+    tmp_path, small_disk, dataset, monkeypatch, step
+):
+    """As above, on a disk that is full indeed."""
+    monkeypatch.setattr(callbacks.checkpoint, "PAUSES", (0, 0))
+    at = At(step, filled(small_disk))
+    with at.stack, pytest.raises(CheckpointError, match="No space left on device"):
+        train_vae(dataset, small_disk / "run", callbacks=[at], checkpoint_steps=3)
+    assert not list((small_disk / "run").glob(".*.tmp*"))
+    train_vae(dataset, small_disk / "run")
+    train_vae(dataset, tmp_path / "whole")
+    same_run(tmp_path / "whole", small_disk / "run")
+
+
+@once("the file system")
+def test_a_cache_on_a_full_disk_is_named_and_nothing_is_left(small_disk):
+    with filled(small_disk), pytest.raises(InputError, match=r"No space left .* choose another with --cache-dir"):
+        data.load("shapes", cache_dir=small_disk, limit=60)
+    assert not [path.name for path in small_disk.iterdir() if path.suffix != ".lock"]
+    assert len(data.load("shapes", cache_dir=small_disk, limit=60).test) == 60
 
 
 @once("the clock is everywhere the same")
