@@ -106,9 +106,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     def save(self):
         """Writes the state as it is."""
-        _insist(self._write, self.folder / FILE)
         with dispensable(self.folder / "history.csv") as path:
             write_history(path, self.state.history)
+        _insist(
+            self._write, self.folder / FILE
+        )  # the last: what a process killed before it has not written comes again
         self._mark()
 
     def _mark(self):
