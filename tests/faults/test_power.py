@@ -143,6 +143,8 @@ def check(folder: Path) -> tuple[int, int]:
     with np.load(folder / callbacks.checkpoint.FILE) as checkpoint:
         state = json.loads(str(checkpoint["state"]))
         assert all(len(checkpoint[name].tobytes()) for name in checkpoint.files)  # each is read, with its checksum
+    rows = (folder / "history.csv").read_text().splitlines()[1:]
+    assert len(rows) >= len(state["history"])  # what the checkpoint has is not written again
     return len(state["history"]), state["batch"]
 
 
