@@ -36,6 +36,8 @@ def check_archive(path: Path) -> None:
             raise zipfile.BadZipFile("something is compressed")
         if sum(member.file_size for member in members) > path.stat().st_size:
             raise zipfile.BadZipFile("members lie in each other")
+        if min((member.header_offset for member in members), default=0) < 0:
+            raise zipfile.BadZipFile("a member lies before the beginning")
         if (broken := archive.testzip()) is not None:
             raise zipfile.BadZipFile(broken)
 

@@ -101,7 +101,19 @@ class VAE(Generation, GuardedModel):
         self.hyperparameters = Hyperparameters(beta=beta, free_bits=free_bits)
         self.active_units = ActiveUnits(self.latent_dim)
         self.image_metrics = []
+        self._check_networks()
         self.built = True
+
+    def _check_networks(self) -> None:
+        """Returns if both networks take what they are given."""
+        for name, network, first, labelled in (
+            ("encoder", self.encoder, self.image_shape, self.conditioning == "both"),
+            ("decoder", self.decoder, self.encoder.outputs[0].shape[1:], self.conditioning != "none"),
+        ):
+            shapes = [tuple(tensor.shape) for tensor in network.inputs]
+            wanted = [(None, *first)] + [(None,)] * labelled
+            if shapes not in (wanted, [(None, *first)] + [(None, 1)] * labelled):
+                raise InputError(f"the {name} takes {shapes}; it must take {wanted}")
 
     @property
     def beta(self) -> float:

@@ -543,3 +543,17 @@ def test_wrong_arguments_name_what_is_accepted():
         small_vae().compile("adam", loss="mse")
     with pytest.raises(InputError, match="no 'label'"):
         small_vae().loss_terms(batch()["image"])
+
+
+@pytest.mark.parametrize("conditioning", ["none", "decoder", "both"])
+def test_networks_that_take_something_else_are_refused(conditioning):
+    """Latents of another size, and a label more or less."""
+    good = small_vae(conditioning=conditioning)
+    other = small_vae(latent_dim=3, conditioning=conditioning)
+    settings = {"conditioning": conditioning, "class_names": CLASSES}
+    with pytest.raises(InputError, match=r"the decoder takes \[\(None, 3\).*\]; it must take \[\(None, 4\)"):
+        VAE(good.encoder, other.decoder, **settings)
+    wrong = small_vae(conditioning={"none": "both", "decoder": "none", "both": "decoder"}[conditioning])
+    with pytest.raises(InputError, match=r"takes .*; it must take"):
+        VAE(wrong.encoder, wrong.decoder, **settings)
+    VAE(good.encoder, good.decoder, **settings)
