@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+LONGEST = 10_000  # letters of a message: a quoted value may have any number
+
 
 class InputError(ValueError):
     """Something given cannot be used; the message is one line that says what to do.
@@ -18,7 +20,8 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str):
-        super().__init__(printable(message))
+        message = printable(message)
+        super().__init__(message if len(message) <= LONGEST else f"{message[:LONGEST]}...")
 
 
 class NotFiniteError(RuntimeError):

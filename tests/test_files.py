@@ -34,6 +34,12 @@ def test_messages_are_one_line_that_a_terminal_does_not_obey():
 
 
 @ANYWHERE
+def test_a_message_is_cut_where_nobody_reads_on():
+    text = str(InputError("x" * 10**6))
+    assert text == "x" * 10_000 + "..."
+
+
+@ANYWHERE
 def test_a_temporary_name_cannot_be_guessed(tmp_path):
     names = set()
     for _ in range(3):

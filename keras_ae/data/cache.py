@@ -24,7 +24,7 @@ from keras_ae.errors import InputError
 from keras_ae.files import safe_name
 
 # What an entry that is not whole raises.
-BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 # Where an entry is built; with the second ending by earlier versions, which had no locks.
 BUILDING = re.compile(r"\.(?P<entry>.+-[0-9a-f]{16})(\.building|-[a-z0-9_]{8})")
 DAY = 24 * 3600

@@ -33,6 +33,13 @@ ACTIVATIONS = _names(
     "celu elu exponential gelu hard_sigmoid hard_silu hard_swish leaky_relu linear log_sigmoid log_softmax mish relu",
     "relu6 selu sigmoid silu softmax softplus softsign swish tanh",
 )
+# Where the objects of these keys come from; an activation is written by its name.
+ROLES = {
+    "_initializer": "keras.initializers",
+    "_regularizer": "keras.regularizers",
+    "_constraint": "keras.constraints",
+    "activation": None,
+}
 POLICIES = {"float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"}
 DTYPES = POLICIES | {"int32", "int64", "uint8", "bool"}
 
@@ -42,6 +49,7 @@ def check_config(value, key: str = "") -> None:
     if isinstance(value, dict):
         if "class_name" in value:
             _check_class(value)
+            _check_role(value, key)
         for name, part in value.items():
             check_config(part, name)
     elif isinstance(value, list):
@@ -70,6 +78,13 @@ def _check_class(value: dict) -> None:
         raise RefusedError(f"the class {str(registered or name)[:80]} of {str(module)[:80]} is not known")
     if name == "DTypePolicy" and value["config"]["name"] not in POLICIES:
         raise RefusedError(f"the dtype policy '{str(value['config']['name'])[:50]}' is not known")
+
+
+def _check_role(value: dict, key: str) -> None:
+    """Returns if an object stands where its kind belongs: Keras calls whatever stands there."""
+    role = next((role for role in ROLES if key.endswith(role)), None)
+    if role and value.get("module") != ROLES[role]:
+        raise RefusedError(f"its {key[:50]} is a {str(value['class_name'])[:50]}")
 
 
 def _is_own(name, registered) -> bool:

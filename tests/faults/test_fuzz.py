@@ -108,7 +108,7 @@ def outcome(function):
         message = str(error)
         assert message, "an empty line"
         assert printable(message) == message, message
-        assert len(message) < 2000, message
+        assert len(message) < 11_000, message
         return None
 
 

@@ -261,7 +261,7 @@ def _filled(x):
 CONTRADICTION = r"is damaged \(ValueError\)"  # the layer is built for another image than it gets
 KINDS = {
     # More weights than the file holds
-    "Dense, units": weighing(setting("Dense", units=MANY // 256)),
+    "Dense, units": weighing(setting("Dense", units=MANY // 256), "it must take"),
     "Dense, built for another shape": weighing(built_for("Dense", [None, MANY // 4]), CONTRADICTION),
     "Dense, no inputs": weighing(built_for("Dense", [None, 0], units=MANY), CONTRADICTION),
     "Dense, rank of LoRA": weighing(setting("Dense", lora_rank=MANY // 256), "weights of LoRA"),
@@ -271,8 +271,9 @@ KINDS = {
         built_for("Conv2D", [None, MANY // 256, 8, 8], data_format="channels_first"), CONTRADICTION
     ),
     "Conv2D, no module": weighing(with_config(own_convolution_without_module), "format of older versions"),
-    "Conv2DTranspose, filters": weighing(setting("Conv2DTranspose", filters=MANY // 256)),
+    "Conv2DTranspose, filters": weighing(setting("Conv2DTranspose", filters=MANY // 256), "it must take"),
     "Conv2DTranspose, kernel": weighing(setting("Conv2DTranspose", kernel_size=[700, 700])),
+    "stock Dense": weighing(asking(layers.Dense(MANY // 3))),
     "stock Conv2D": weighing(asking(layers.Conv2D(MANY // 27, 3))),
     "stock Conv2DTranspose": weighing(asking(layers.Conv2DTranspose(1, 2600))),
     "Conv1D": weighing(asking(lambda x: layers.Conv1D(MANY // 9, 3)(layers.Reshape((64, 3))(x)))),

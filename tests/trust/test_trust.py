@@ -95,6 +95,14 @@ CONFIGS = {
     "a class of another module": layer("subprocess", "Popen", {"args": "touch canary"}),
     "a class that only looks like ours": layer("evil", "VAE", {}, registered_name="evil>VAE"),
     "a registered function": activation("evil>function"),
+    "an initializer as an activation": activation(
+        {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
+    ),
+    "a layer as an initializer": (
+        lambda whole: first(whole, "Dense")["config"].update(
+            kernel_initializer={"module": "keras.layers", "class_name": "ReLU", "config": {}, "registered_name": None}
+        )
+    ),
     "an initializer that is none": (
         lambda whole: first(whole, "Dense")["config"].update(kernel_initializer="evil>function")
     ),
