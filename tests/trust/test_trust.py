@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -326,3 +327,14 @@ def test_foreign_names_are_shown_escaped(members, tmp_path):
         keras_ae.load_model(evil)
     assert r"\x1b[2J\r\nfine" in str(refused.value)
     assert str(refused.value).isprintable()
+
+
+@REFUSED
+def test_metadata_that_grow_when_they_are_read_are_not_read(members, tmp_path):
+    """Without a look at the rest of the file, too."""
+    evil = write(tmp_path / "evil.keras", members | {METADATA: b" " * 10**8}, zipfile.ZIP_DEFLATED)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="compressed"):
+        keras_ae.read_metadata(evil)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
