@@ -230,7 +230,7 @@ def test_a_checkpoint_that_grows_when_it_is_read_is_not_read(tmp_path, dataset):
     with np.load(tmp_path / "checkpoint.npz") as saved:
         np.savez_compressed(tmp_path / "checkpoint.npz", **{**saved, "model_0": np.zeros(10**7)})
     tracemalloc.start()
-    with pytest.raises(InputError, match="checkpoint.npz is damaged"):
+    with pytest.raises(InputError, match=r"checkpoint.npz is damaged"):
         callbacks.restore(vae, tmp_path)
     assert tracemalloc.get_traced_memory()[1] < 10**7
     tracemalloc.stop()
