@@ -108,9 +108,8 @@ class Checkpoint(keras.callbacks.Callback):
         """Writes the state as it is."""
         with dispensable(self.folder / "history.csv") as path:
             write_history(path, self.state.history)
-        _insist(
-            self._write, self.folder / FILE
-        )  # the last: what a process killed before it has not written comes again
+        # The last: what a process killed before it has not written comes again.
+        _insist(self._write, self.folder / FILE)
         self._mark()
 
     def _mark(self):

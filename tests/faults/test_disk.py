@@ -4,6 +4,7 @@ import contextlib
 import os
 import resource
 import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -88,11 +89,11 @@ def test_what_cannot_be_saved_stops_the_training_and_the_last_checkpoint_is_inta
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of its own with room for a run. Only a superuser may make one."""
+    """A file system of its own with room for a run. Only a superuser may make one, if only of a user namespace."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", disk], capture_output=True).returncode:
-        pytest.skip("mounting is not allowed")
+        pytest.skip("mounting is not allowed; test_full_disks_of_an_ordinary_user does it in a user namespace")
     yield disk
     subprocess.run(["umount", "--lazy", disk], check=True)
 
@@ -132,6 +133,19 @@ def test_a_cache_on_a_full_disk_is_named_and_nothing_is_left(small_disk):
         data.load("shapes", cache_dir=small_disk, limit=60)
     assert not [path.name for path in small_disk.iterdir() if path.suffix != ".lock"]
     assert len(data.load("shapes", cache_dir=small_disk, limit=60).test) == 60
+
+
+@once("the file system")
+@pytest.mark.skipif(os.geteuid() == 0, reason="a superuser has run these tests themselves")
+def test_full_disks_of_an_ordinary_user():
+    """The tests above, by a superuser of a user namespace, who may mount."""
+    superuser = ["env", "unshare", "--map-root-user", "--mount"]
+    if subprocess.run([*superuser, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode:
+        pytest.skip("user namespaces are not allowed")
+    tests = [sys.executable, "-m", "pytest", "-n", "0", "-rs", __file__, "-k", "a_full_disk"]
+    printed = subprocess.run([*superuser, *tests], capture_output=True, text=True)
+    assert printed.returncode == 0, printed.stdout
+    assert "SKIPPED" not in printed.stdout, printed.stdout
 
 
 @once("the clock is everywhere the same")

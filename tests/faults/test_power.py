@@ -3,9 +3,10 @@
 What a real run asks of the file system is recorded, and played back up to each of its events by the weakest rules of a
 file system that keeps a journal. The bytes of a file are on the disk once they are synced. Until then it is empty. A
 name that was made or moved is there for certain once its folder is synced. Until then it may be there or not,
-independently of the others.
+independently of the others. It is found only if the folders above it are.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import pytest
 from PIL import Image
 
 from keras_ae import callbacks, runs, save_model
-from tests.helpers import once, train_vae
+from tests.helpers import once, same_run, train_vae
 
 pytestmark = once("the file system")
 FLAGS = {"epochs": 3}
@@ -31,8 +32,7 @@ class Disk:
     Attributes:
         contents: of each file that was synced, by the path that it was made as.
         names: path -> the path that the file was made as, or `None` for a folder: what is there for certain.
-        pending: what is there perhaps: changes (path that is gone or `None`, path that is new, whether it is a folder
-            that is made).
+        pending: what is there perhaps: changes (path that is gone or `None`, path that is new, what that names).
     """
 
     contents: dict = field(default_factory=dict)
@@ -46,37 +46,34 @@ class Disk:
         else:
             self.contents[self.after(self.pending).get(path, path)] = content
             if path not in self.after(self.pending):
-                self.pending.append((None, path, False))
+                self.pending.append((None, path, path))
 
     def move(self, source: Path, target: Path) -> None:
-        self.pending.append((source, target, False))
+        self.pending.append((source, target, self.after(self.pending).get(source, source)))
 
     def make(self, path: Path) -> None:
-        self.pending.append((None, path, True))
+        self.pending.append((None, path, None))
 
     def after(self, changes) -> dict:
         names = dict(self.names)
-        for gone, new, is_folder in changes:
-            moved = {path: file for path, file in names.items() if gone and (path == gone or gone in path.parents)}
-            names = {path: file for path, file in names.items() if path not in moved}
-            if gone:
-                moved = moved or {gone: gone}  # it was made and moved, and only the second has reached the disk
-                names |= {new / path.relative_to(gone): file for path, file in moved.items()}
-            else:
-                names[new] = None if is_folder else new
+        for gone, new, file in changes:
+            within = {path: inner for path, inner in names.items() if gone in path.parents}
+            names = {path: other for path, other in names.items() if path != gone and path not in within}
+            names |= {new / path.relative_to(gone): inner for path, inner in within.items()}
+            names[new] = file
         return names
 
     def write(self, changes, place: Path, root: Path) -> Path:
         """The files below `root`, in a new folder `place`."""
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
-        for path, file in self.after(changes).items():
+        names = self.after(changes)
+        for path in sorted(names):
             copy = place / path.relative_to(root)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            if file is None:
-                copy.mkdir(exist_ok=True)
-            else:
-                copy.write_bytes(self.contents.get(file, b""))
+            if copy.parent.exists() and names[path] is None:
+                copy.mkdir()
+            elif copy.parent.exists():
+                copy.write_bytes(self.contents.get(names[path], b""))
         return place
 
 
@@ -149,19 +146,24 @@ def check(folder: Path) -> tuple[int, int]:
 
 
 def test_a_power_cut_at_any_moment_leaves_a_run_that_resumes(tmp_path, dataset, recorded):
-    folder = tmp_path / "disk" / "run"
-    folder.parent.mkdir()
+    root = tmp_path / "disk"
+    folder, after = root / "runs" / "run", tmp_path / "after" / "runs" / "run"
+    root.mkdir()
+    recorded.clear()
     run(dataset, folder)
-    events = list(recorded)
+    events = list(recorded)  # what follows adds to them
     assert {event for event, *_ in events} == {"sync", "move", "make"}
     disk, farthest = Disk(), (0, 0)
-    for event in events:
-        getattr(disk, event[0])(*event[1:])
-        alone = [[change] for change in disk.pending]
-        reached = [
-            check(disk.write(changes, tmp_path / "after", folder.parent) / "run")
-            for changes in ([], disk.pending, *alone)
-        ]
+    for event, *arguments in events:
+        getattr(disk, event)(*arguments)
+        reached = []
+        for count in range(len(disk.pending) + 1):
+            for changes in itertools.combinations(disk.pending, count):
+                disk.write(changes, tmp_path / "after", root)
+                reached.append(check(after))
         assert min(reached) >= farthest  # what was there for certain stays
         farthest = reached[0]
     assert farthest == (3, 0)
+    disk.write([], tmp_path / "after", root)
+    (folder / ".lock").unlink()  # which says nothing
+    same_run(folder, after)  # nothing else was written in another way
