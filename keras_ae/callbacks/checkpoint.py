@@ -117,8 +117,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _write(self):
         arrays = {name: keras.ops.convert_to_numpy(variable.value) for name, variable in _named(self.model)}
-        finite = (np.isfinite(array).all() for name, array in arrays.items() if name.startswith("model"))
-        if not all(finite):
+        if not _are_finite(arrays):
             raise NotFiniteError(f"stopped: weights are not finite. {self.folder / FILE} is from before. {ADVICE}")
         if self.state.batch:
             for number, variable in enumerate(self.model.metrics_variables):
@@ -196,6 +195,8 @@ def restore(model: keras.Model, folder: Path, steps: float = math.inf) -> State:
             values = dict(saved)
         state = State(**json.loads(str(values.pop("state"))))
         check_progress(state, steps, len(sums))
+        if not _are_finite(values):
+            raise ImpossibleError("its weights are not finite")
     except (OSError, MemoryError, InputError):
         raise
     except Exception as error:  # whatever NumPy meets in a damaged file
@@ -205,6 +206,11 @@ def restore(model: keras.Model, folder: Path, steps: float = math.inf) -> State:
     for name, value in values.items():
         variables[name].assign(value)
     return state
+
+
+def _are_finite(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether the model's are; an optimizer's sums may have overflowed."""
+    return all(np.isfinite(array).all() for name, array in arrays.items() if name.startswith("model"))
 
 
 def _as_terms(model: keras.Model, sums: list[np.ndarray]) -> list[np.ndarray]:

@@ -32,8 +32,10 @@ def check_archive(path: Path) -> None:
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise zipfile.BadZipFile("something is compressed")
         if sum(member.file_size for member in members) > path.stat().st_size:
-            raise zipfile.BadZipFile("something is compressed, or members lie in each other")
+            raise zipfile.BadZipFile("members lie in each other")
         if min((member.header_offset for member in members), default=0) < 0:
             raise zipfile.BadZipFile("a member lies before the beginning")
         if (broken := archive.testzip()) is not None:

@@ -21,10 +21,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from keras_ae.errors import InputError
-from keras_ae.files import safe_name
+from keras_ae.files import read_json, safe_name, write_json
 
 # What an entry that is not whole raises.
-BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
+BROKEN = (OSError, ValueError)
 # Where an entry is built; with the second ending by earlier versions, which had no locks.
 BUILDING = re.compile(r"\.(?P<entry>.+-[0-9a-f]{16})(\.building|-[a-z0-9_]{8})")
 DAY = 24 * 3600
@@ -76,7 +76,7 @@ class Writer:
             os.fsync(file.fileno())
             file.close()
             self.arrays[array]["mtime_ns"] = os.stat(file.name).st_mtime_ns
-        (self.folder / "meta.json").write_text(json.dumps({**meta, "arrays": self.arrays}, indent=1))
+        write_json(self.folder / "meta.json", {**meta, "arrays": self.arrays})
 
 
 def default_cache_dir() -> Path:
@@ -119,7 +119,7 @@ def open_or_build(source: Source, cache_dir: Path | str | None = None) -> tuple[
 
 
 def _open(folder: Path, key: dict) -> tuple[dict[str, np.ndarray], list[str]]:
-    meta = json.loads((folder / "meta.json").read_text())
+    meta = read_json(folder / "meta.json")
     if meta["key"] != key:
         raise ValueError(f"{folder} was made from something else")
     arrays = {}
