@@ -128,7 +128,7 @@ def _waits(tensor) -> bool:
 
 
 def _update_or_restore(finite, update, updated, state, before) -> None:
-    """Computes both and keeps one, so that Python never asks which (not run on a GPU yet)."""
+    """Computes both and keeps one, so that Python never asks which."""
     state, before = [*state, *updated], [*before, *(variable.value.clone() for variable in updated)]
     update()
     _restore(state, [torch.where(finite, variable.value, old) for variable, old in zip(state, before, strict=True)])

@@ -20,7 +20,7 @@ import keras_ae
 from keras_ae import InputError, callbacks, data, files, runs
 from keras_ae.errors import printable
 from keras_ae.trust import CONFIG, METADATA
-from tests.helpers import folder_with_masks, once, small_vae, train_vae, variables
+from tests.helpers import folder_with_masks, once, small_vae, train_vae
 from tests.trust.hostile import read, write
 from tests.tuning.test_search import SPACES, search
 
@@ -169,7 +169,7 @@ def test_checkpoints(tmp_path, dataset, count):
     def restored():
         state = outcome(lambda: callbacks.restore(vae, tmp_path / "run", 8))
         assert state is None or len(state.history) <= 3
-        assert all(np.isfinite(variable).all() for variable in variables(vae))
+        assert all(np.isfinite(weight).all() for weight in vae.get_weights())  # an optimizer's sums may overflow
 
     @each(count, damage=DAMAGE)
     def bytes_of_the_archive(damage):
