@@ -3,6 +3,7 @@
 import importlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -20,6 +21,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 for threads in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
     os.environ.setdefault(threads, "1")  # as many processes as cores run at once
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")  # on a GPU: not TensorFloat-32
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup too, which has it ignored
 # Tests compile the same small programs again and again.
 _environment.set_variables(compiled=TEMPORARY / "keras_ae-tests-jax", seconds=0.1)
 # Not the user's cache; shared by the scripts that the tests start.
