@@ -266,7 +266,7 @@ def _few_active_latents(history) -> str | None:
 
 
 def _long_warmup(history) -> str | None:
-    warmup = getattr(history.model, "kl_warmup_steps", 0)
+    warmup = getattr(getattr(history.model, "objective", None), "kl_warmup_steps", 0)
     steps = int(history.model.optimizer.iterations) if warmup else 0
     if steps >= warmup:
         return None

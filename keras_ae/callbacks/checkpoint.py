@@ -262,7 +262,7 @@ def _insist(write: Callable[[], object], path: Path) -> None:
 
 def _named(model: keras.Model):
     """All variables but those of metrics, by names that do not depend on the layers'."""
-    settings = model.hyperparameters.numbers if isinstance(model, VAE) else {}
+    settings = model.objective.settings() if isinstance(model, VAE) else {}
     others = {id(variable) for variable in [*model.metrics_variables, *settings.values()]}
     own = [variable for variable in model.variables if id(variable) not in others]
     yield from ((f"model_{number}", variable) for number, variable in enumerate(own))

@@ -2,10 +2,11 @@
 
 from keras_ae.models.autoencoder import conv_autoencoder
 from keras_ae.models.restoration import restore_images
-from keras_ae.models.vae import VAE, conv_vae
+from keras_ae.models.vae import VAE, build_vae, conv_vae
 
 __all__ = [
     "VAE",
+    "build_vae",
     "conv_autoencoder",
     "conv_vae",
     "restore_images",

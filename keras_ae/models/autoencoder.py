@@ -8,8 +8,9 @@ from keras import layers
 
 from keras_ae.errors import InputError, one_of
 from keras_ae.layers import Conv2D, Conv2DTranspose, FillMissing, KeepKnown, with_label
+from keras_ae.networks import conditioned_classes
 from keras_ae.networks.conv import (
-    conditioned_classes,
+    code_window,
     downsampled,
     level_filters,
     level_sizes,
@@ -82,7 +83,7 @@ def conv_autoencoder(
     plan = _Plan(
         sizes=sizes,
         filters=level_filters(levels + 1, width),
-        code_window=_code_window(sizes[-1], code_size),
+        code_window=code_window(sizes[-1], (code_size, code_size)),
         skip_connections=skip_connections and levels > 0,
         blocks=blocks,
         activation=activation,
@@ -206,14 +207,6 @@ def _check_sizes(image_shape, code_size: int, code_channels: int, *, width: int,
             f"code_size {code_size} is larger than the image of {image_shape[0]}x{image_shape[1]}; "
             f"give 1 to {min(image_shape[:2])}"
         )
-
-
-def _code_window(sides: tuple[int, int], code_size: int) -> dict:
-    """Of the convolution from the last level to the code, and of the one back: each place has its part of the
-    level, and the parts overlap by what the division leaves over."""
-    strides = [side // code_size for side in sides]
-    kernel = [side - (code_size - 1) * stride for side, stride in zip(sides, strides, strict=True)]
-    return {"kernel_size": kernel, "strides": strides}
 
 
 def _levels(

@@ -1,5 +1,6 @@
 """Missing pixels drawn from a VAE given the known ones: Markov chains over (latents, missing pixels)."""
 
+import keras
 import numpy as np
 
 from keras_ae.errors import InputError, one_of
@@ -86,6 +87,7 @@ class _Chains:
 
     def __init__(self, vae, images, known, label, variance, random):
         self.vae, self.known, self.label, self.random = vae, known, label, random
+        self.log_prior = _log_prior(vae)
         average = np.nanmean(np.where(known, images, np.nan), axis=(1, 2), keepdims=True)
         self.images = np.where(known, images, average)
         for _ in range(FILLINGS):
@@ -99,7 +101,8 @@ class _Chains:
                 error = np.where(known, np.square(images - self.mean), 0).mean(axis=(1, 2, 3), keepdims=True)
                 variance = np.maximum(error / known.mean(axis=(1, 2, 3), keepdims=True), MIN_VARIANCE)
         self.variance = np.broadcast_to(variance, (len(images), 1, 1, 1))
-        self.scale, self.steps = np.full((len(images), 1), 0.1), 0  # of the random walk
+        self.one_each = (len(images), *(1 for _ in vae.latent_shape))
+        self.scale, self.steps = np.full(self.one_each, 0.1), 0  # of the random walk
 
     def step(self, correct: bool, warm_up: bool) -> None:
         """New latents given the whole image, then new missing pixels given the latents.
@@ -126,7 +129,8 @@ class _Chains:
             self._move(z, mean, accepted)
             # Ever smaller adaptations keep the limit (Roberts & Rosenthal 2007, theorem 5).
             self.steps += 1
-            self.scale = self.scale * np.exp((accepted[:, None] - ACCEPTANCE) / self.steps**0.6)
+            moved = accepted.reshape(self.one_each)
+            self.scale = self.scale * np.exp((moved - ACCEPTANCE) / self.steps**0.6)
         pixel_noise = self.random.standard_normal(self.images.shape, dtype="float32")
         self.images = np.where(self.known, self.images, self.mean + np.sqrt(self.variance) * pixel_noise)
 
@@ -136,13 +140,13 @@ class _Chains:
         return np.log(self.random.random(len(z))) < gain
 
     def _move(self, z, mean, accepted):
-        self.z = np.where(accepted[:, None], z, self.z)
+        self.z = np.where(accepted.reshape(self.one_each), z, self.z)
         self.mean = np.where(accepted[:, None, None, None], mean, self.mean)
 
     def _log_joint(self, z, mean):
         """log p(image | z) + log p(z), (chains,), up to a constant."""
         likelihood = -np.square(self.images - mean).sum((1, 2, 3)) / (2 * self.variance[:, 0, 0, 0])
-        return likelihood - 0.5 * np.square(z).sum(1)
+        return likelihood + self.log_prior(z)
 
     def _encode(self):
         return self.vae.encoder.predict_on_batch(self.vae.encoder_inputs(self.images.astype("float32"), self.label))
@@ -153,4 +157,25 @@ class _Chains:
 
 def _log_density(z, mean, variance):
     """Of diagonal Gaussians at z, (chains,), up to a constant."""
-    return -0.5 * (np.square(z - mean) / variance).sum(1)
+    return -0.5 * (np.square(z - mean) / variance).reshape(len(z), -1).sum(1)
+
+
+def _log_prior(vae):
+    """Function of latents in NumPy -> log p(z) (n,), up to a constant."""
+    if vae.prior.is_standard:
+        return lambda z: -0.5 * np.square(z).reshape(len(z), -1).sum(1)
+    z = keras.Input(vae.latent_shape)
+    density = keras.Model(z, LogPrior(vae.prior, vae.encode_pseudo_images)(z))
+    return lambda z: density.predict_on_batch(z.astype("float32"))
+
+
+class LogPrior(keras.layers.Layer):
+    """Latents (n, *latent_shape) -> log p(z) (n,), as a layer that Keras compiles."""
+
+    def __init__(self, prior, encode):
+        super().__init__()
+        self.prior = prior
+        self.encode = encode
+
+    def call(self, z):
+        return self.prior.log_prob(z, self.encode)

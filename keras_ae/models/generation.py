@@ -9,6 +9,7 @@ from keras_ae.models.inputs import checked_images, checked_labels, refuse_labels
 from keras_ae.objectives import kl_per_latent
 
 BATCH_SIZE = 128
+MOMENTS = 2000  # draws from a prior, for its mean and spread
 
 
 class Generation:
@@ -18,7 +19,8 @@ class Generation:
     """
 
     def sample(self, n: int, labels=None, temperature: float = 1.0, seed: int | None = None) -> np.ndarray:
-        """Draws `n` images from the generator alone: the decoder's mean at z ~ N(0, temperature^2 I).
+        """Draws `n` images from the generator alone: the decoder's mean at draws from the prior, whose spread is
+        multiplied by `temperature`.
 
         The noise is drawn in NumPy, so that one seed gives the same samples on every backend. Where the
         model is conditional and no labels are given, the classes take turns.
@@ -32,13 +34,13 @@ class Generation:
             raise InputError(f"cannot draw {n} samples; the count starts at 1")
         if temperature < 0:
             raise InputError(f"temperature {temperature} is below 0; 1 is the prior's own spread")
-        z = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype="float32")
+        z = self.prior.sample(n, np.random.default_rng(seed), temperature, self.encode_pseudo_images)
         if labels is None and self.conditioning != "none":
             labels = np.arange(n) % len(self.class_names)
-        return self.decode(z * np.float32(temperature), labels)
+        return self.decode(z, labels)
 
     def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray]:
-        """The posterior's `(z_mean, z_log_var)`, both (n, latent_dim).
+        """The posterior's `(z_mean, z_log_var)`, both (n, *latent_shape).
 
         >>> import keras_ae, numpy as np
         >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
@@ -52,7 +54,7 @@ class Generation:
         return z_mean, z_log_var
 
     def decode(self, z: np.ndarray, labels=None) -> np.ndarray:
-        """The images (n, height, width, channels) of latents (n, latent_dim).
+        """The images (n, height, width, channels) of latents (n, *latent_shape).
 
         >>> import keras_ae, numpy as np
         >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
@@ -60,8 +62,8 @@ class Generation:
         (4, 8, 8, 1)
         """
         z = np.asarray(z, "float32")
-        if z.ndim != 2 or z.shape[1] != self.latent_dim:
-            raise InputError(f"latents have the shape {z.shape}; this model takes (n, {self.latent_dim})")
+        if z.shape[1:] != self.latent_shape:
+            raise InputError(f"latents have the shape {z.shape}; this model takes (n, {str(self.latent_shape)[1:-1]})")
         label = self.label_ids(labels, len(z))
         output = self.decoder.predict(self.decoder_inputs(z, label), batch_size=BATCH_SIZE, verbose=0)
         image = keras.ops.convert_to_numpy(self.likelihood.mean(output))
@@ -91,16 +93,17 @@ class Generation:
         if steps < 2:
             raise InputError(f"an interpolation of {steps} steps has no two ends; use 2 or more")
         first, last = self.encode(start, labels)[0], self.encode(end, labels)[0]
-        share = np.linspace(0, 1, steps, dtype="float32")[:, None]
+        share = np.linspace(0, 1, steps, dtype="float32").reshape(-1, *(1 for _ in self.latent_shape))
         z = first[:, None] * (1 - share) + last[:, None] * share
         repeated = None if labels is None else np.repeat(self.label_ids(labels, len(first)), steps)
-        return self.decode(z.reshape(-1, self.latent_dim), repeated).reshape(len(first), steps, *self.image_shape)
+        return self.decode(z.reshape(-1, *self.latent_shape), repeated).reshape(len(first), steps, *self.image_shape)
 
     def traverse(self, images: np.ndarray, count: int = 8, steps: int = 9, span: float = 2.5, labels=None):
-        """The first image with one latent at a time moved from -`span` to `span`.
+        """The first image with one latent at a time moved over `span` standard deviations of the prior on both sides
+        of its mean.
 
         Args:
-            images: (n, ...); their mean KL ranks the latents.
+            images: (n, ...); their mean KL to the standard normal ranks the latents.
             count: how many latents, the most informative first.
 
         Returns:
@@ -113,13 +116,23 @@ class Generation:
         (2, 5, 8, 8, 1)
         """
         z_mean, z_log_var = self.encode(images, labels)
-        kl = keras.ops.convert_to_numpy(kl_per_latent(*map(keras.ops.convert_to_tensor, (z_mean, z_log_var)))).mean(0)
-        latents = np.argsort(-kl)[:count]
-        z = np.tile(z_mean[0], (len(latents), steps, 1))
+        kl = keras.ops.convert_to_numpy(kl_per_latent(*map(keras.ops.convert_to_tensor, (z_mean, z_log_var))))
+        latents = np.argsort(-kl.mean(0).ravel())[:count]
+        z = np.tile(z_mean[0].ravel(), (len(latents), steps, 1))
+        centre, spread = self._moments()
         for row, latent in enumerate(latents):
-            z[row, :, latent] = np.linspace(-span, span, steps)
+            z[row, :, latent] = centre[latent] + spread[latent] * np.linspace(-span, span, steps)
         label = None if labels is None else self.label_ids(labels, len(images))[0]
-        return latents, self.decode(z.reshape(-1, self.latent_dim), label).reshape(*z.shape[:2], *self.image_shape)
+        images = self.decode(z.reshape(-1, *self.latent_shape), label)
+        return latents, images.reshape(len(latents), steps, *self.image_shape)
+
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each latent under the prior, (latents,)."""
+        if self.prior.is_standard:
+            return np.zeros(self.latent_dim), np.ones(self.latent_dim)
+        draws = self.prior.sample(MOMENTS, np.random.default_rng(0), encode=self.encode_pseudo_images)
+        draws = draws.reshape(MOMENTS, -1)
+        return draws.mean(0), draws.std(0)
 
     complete = complete
 

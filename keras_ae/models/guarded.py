@@ -29,7 +29,7 @@ class Step(NamedTuple):
 class GuardedModel(keras.Model):
     """A `keras.Model` that owns its losses, and one optimizer or several.
 
-    A subclass gives `term_names` and `loss_terms`, and where it owns several optimizers `variables_by_loss`. A step
+    A subclass gives `loss_terms`, and where it owns several optimizers `variables_by_loss`. A step
     whose losses or gradients are not all finite changes nothing and is counted in `skipped_steps`.
 
     What changes without a gradient (running statistics, codebooks) is a non-trainable variable that `loss_terms`
@@ -37,14 +37,13 @@ class GuardedModel(keras.Model):
 
     Args:
         max_skipped_steps: so many skipped steps in a row end the training with a `NotFiniteError`.
+        term_names: of the vectors that are reported.
     """
 
-    term_names: tuple[str, ...] = ("loss",)
-
-    def __init__(self, *, max_skipped_steps: int = 20, **kwargs):
+    def __init__(self, *, max_skipped_steps: int = 20, term_names: tuple[str, ...] = ("loss",), **kwargs):
         super().__init__(**kwargs)
         self.max_skipped_steps = max_skipped_steps
-        self.terms = Terms(self.term_names)
+        self.terms = Terms(term_names)
         self.skipped_steps = SkippedSteps()
 
     def loss_terms(self, x, y=None, sample_weight=None, training=False) -> Step:

@@ -1,54 +1,70 @@
 """The variational autoencoder: a `keras.Model` around any encoder and decoder."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_ae.errors import InputError
-from keras_ae.layers import Hyperparameters
+from keras_ae.errors import InputError, one_of
+from keras_ae.latents import Latent, get_latent
 from keras_ae.models.generation import Generation
 from keras_ae.models.guarded import GuardedModel, Step
 from keras_ae.models.inputs import checked_class_names, checked_images, checked_labels
-from keras_ae.networks import build_decoder, build_encoder
-from keras_ae.networks.conv import conditioned_classes
-from keras_ae.objectives import ActiveUnits, elbo_terms, get_likelihood, kl_per_latent, psnr, reparameterize
+from keras_ae.networks import NETWORKS, conditioned_classes
+from keras_ae.objectives import (
+    ELBO,
+    ActiveUnits,
+    Inference,
+    Likelihood,
+    Objective,
+    get_likelihood,
+    get_objective,
+    get_regularizer,
+    psnr,
+)
+from keras_ae.priors import Prior, get_prior
+
+PARTS = ("latent", "prior", "objective", "likelihood")
+SETTINGS = {"beta": 1.0, "kl_warmup_steps": 0, "free_bits": 0.0, "regularizers": []}  # of an ELBO where nothing is said
 
 
 @keras.saving.register_keras_serializable("keras_ae")
 class VAE(Generation, GuardedModel):
     """A variational autoencoder (Kingma & Welling 2014), trained by `fit` on batches `{"image", "label"}`.
 
-    All terms are in nats per image, summed over pixels and latents, and logged as means over images:
-    `loss` (minimised: reconstruction + beta x KL + regularisation), `reconstruction`, `kl` (neither
-    weighted nor clamped), `elbo` (weight 1, with the likelihood's constants; higher is better), `mse`
-    per pixel of one posterior sample, `skipped_steps`. `evaluate` adds `psnr` in dB and
-    `active_units`. With `sample_weight` (batch,) the loss is, as in Keras, the sum of weight x loss over
-    the number of images; all other means are weighted means.
+    All terms are in nats per image, summed over pixels and latents, and logged as means over images: those of the
+    objective (`loss`, which is minimised; `reconstruction`; `kl`, neither weighted nor clamped; `elbo` with weight 1 and
+    the likelihood's constants, higher is better), `mse` per pixel of the posterior's draws, `skipped_steps`.
+    `evaluate` adds `psnr` in dB and `active_units`. With `sample_weight` (batch,) the loss is, as in Keras, the sum of
+    weight x loss over the number of images; all other means are weighted means.
 
     `fit(x, y)` scores the images `y` given the images `x`: with noisy `x` and clean `y`, a denoising VAE.
 
     A step whose loss or gradient is not finite changes nothing and is counted in `skipped_steps`.
 
-    `beta` and `free_bits` may be assigned at any time, also by a callback. They act from the next step on.
+    `beta` and `free_bits` of an ELBO may be assigned at any time, also by a callback. They act from the next step on.
 
     Args:
-        encoder: a functional or sequential model, image (batch, height, width, channels) ->
-            `[z_mean, z_log_var]`, both (batch, latent_dim); given `[image, label]` where `conditioning` is "both".
-        decoder: a functional or sequential model, z (batch, latent_dim) -> parameters of the likelihood, shaped
+        encoder: a functional or sequential model, image (batch, height, width, channels) -> `[z_mean, z_log_var]`, both
+            a vector (batch, latents) or both spatial (batch, h, w, c); given `[image, label]` where `conditioning` is
+            "both".
+        decoder: a functional or sequential model, z, shaped like `z_mean`, -> parameters of the likelihood, shaped
             like the image; given `[z, label]` where `conditioning` is not "none".
+        latent: "gaussian", or a `Latent`.
+        prior: "standard", "mixture", "vamp" or "flow", also with a number, as "vamp:500"; or a `Prior`.
+        objective: "elbo", "iwae", also with a number of draws, as "iwae:5"; or an `Objective`.
         likelihood: "squared_error", "bernoulli", "gaussian", "gaussian_learned", or a `Likelihood`.
-        beta: the weight of the KL in the loss.
-        kl_warmup_steps: optimizer steps over which that weight grows linearly from 0.
-        free_bits: nats of each latent's batch-mean KL that cost nothing while training. The loss of an evaluation
-            is without them.
+        beta, kl_warmup_steps, free_bits, regularizers: of the ELBO, as `ELBO` takes them; a regularizer also by its
+            name, as "tc:6".
         conditioning: "none", "decoder" (the label goes to the decoder) or "both".
         class_names: the names of the labels 0, 1, ...
         max_skipped_steps: so many skipped steps in a row end the training with a `NotFiniteError`.
         seed: of the posterior's noise.
 
     Raises:
-        InputError: a network that is neither functional nor sequential, an unknown likelihood or conditioning, a number
-            below 0, class names that are no names.
+        InputError: a network that is neither functional nor sequential, an unknown member or conditioning, a number
+            below 0, settings of an ELBO for another objective, class names that are no names.
 
     >>> import keras, keras_ae, numpy as np
     >>> encoder = keras_ae.build_encoder((8, 8, 1), latent_dim=2, width=4)
@@ -60,24 +76,30 @@ class VAE(Generation, GuardedModel):
     (4, 8, 8, 1)
     """
 
-    term_names = ("loss", "reconstruction", "kl", "elbo", "mse", "psnr")
-
     def __init__(
         self,
         encoder: keras.Model,
         decoder: keras.Model,
         *,
+        latent="gaussian",
+        prior="standard",
+        objective="elbo",
         likelihood="squared_error",
         beta: float = 1.0,
         kl_warmup_steps: int = 0,
         free_bits: float = 0.0,
+        regularizers=(),
         conditioning: str = "none",
         class_names=(),
         max_skipped_steps: int = 20,
         seed: int = 0,
         **kwargs,
     ):
-        super().__init__(max_skipped_steps=max_skipped_steps, **kwargs)
+        objective = _objective(
+            objective, beta=beta, kl_warmup_steps=kl_warmup_steps, free_bits=free_bits, regularizers=regularizers
+        )
+        names = (*objective.names, "mse", "psnr")
+        super().__init__(max_skipped_steps=max_skipped_steps, term_names=names, **kwargs)
         checked_class_names(class_names)
         conditioned_classes(conditioning, len(class_names))  # or an InputError
         for name, network in (("encoder", encoder), ("decoder", decoder)):
@@ -85,11 +107,12 @@ class VAE(Generation, GuardedModel):
                 raise InputError(
                     f"the {name} is a {type(network).__name__}; give a functional or sequential model with an Input"
                 )
-        _not_below_0(beta=beta, kl_warmup_steps=kl_warmup_steps, free_bits=free_bits)
         self.encoder = encoder
         self.decoder = decoder
-        self.likelihood = get_likelihood(likelihood)
-        self.kl_warmup_steps = kl_warmup_steps
+        self.likelihood = _part(get_likelihood(likelihood), Likelihood)
+        self.latent = _part(get_latent(latent), Latent)
+        self.prior = _part(get_prior(prior), Prior)
+        self.objective = objective
         self.conditioning = conditioning
         self.class_names = list(class_names)
         self.seed = seed
@@ -98,17 +121,17 @@ class VAE(Generation, GuardedModel):
         self.training_noise = keras.random.SeedGenerator(int(streams[0]))
         self.evaluation_noise = keras.random.SeedGenerator(int(streams[1]))
         self._evaluation_start = ops.convert_to_numpy(self.evaluation_noise.state.value)
-        self.hyperparameters = Hyperparameters(beta=beta, free_bits=free_bits)
+        self._check_networks()
+        self.prior.build((None, *self.latent_shape), (None, *self.image_shape))
         self.active_units = ActiveUnits(self.latent_dim)
         self.image_metrics = []
-        self._check_networks()
         self.built = True
 
     def _check_networks(self) -> None:
         """Returns if both networks take what they are given."""
         for name, network, first, labelled in (
             ("encoder", self.encoder, self.image_shape, self.conditioning == "both"),
-            ("decoder", self.decoder, self.encoder.outputs[0].shape[1:], self.conditioning != "none"),
+            ("decoder", self.decoder, self.latent_shape, self.conditioning != "none"),
         ):
             shapes = [tuple(tensor.shape) for tensor in network.inputs]
             wanted = [(None, *first)] + [(None,)] * labelled
@@ -117,21 +140,39 @@ class VAE(Generation, GuardedModel):
 
     @property
     def beta(self) -> float:
-        return self.hyperparameters["beta"]
+        return self._elbo("beta").beta
 
     @beta.setter
     def beta(self, value: float):
-        _not_below_0(beta=value)
-        self.hyperparameters["beta"] = value
+        self._elbo("beta").beta = value
 
     @property
     def free_bits(self) -> float:
-        return self.hyperparameters["free_bits"]
+        return self._elbo("free_bits").free_bits
 
     @free_bits.setter
     def free_bits(self, value: float):
-        _not_below_0(free_bits=value)
-        self.hyperparameters["free_bits"] = value
+        self._elbo("free_bits").free_bits = value
+
+    def _elbo(self, setting: str) -> ELBO:
+        if not isinstance(self.objective, ELBO):
+            raise InputError(f"the objective {type(self.objective).__name__} has no {setting}; an ELBO has")
+        return self.objective
+
+    def adapt(self, split) -> None:
+        """Tells prior and objective what they are trained on: a VampPrior starts at images, a total correlation counts
+        them. Call it before `fit`, where a part says so.
+
+        Args:
+            split: the `data.Split` of the training images.
+
+        >>> import keras_ae
+        >>> shapes = keras_ae.data.load("shapes", limit=40, image_size=(8, 8))
+        >>> vae = keras_ae.build_vae(shapes.image_shape, 2, regularizers=["tc:6"], width=4)
+        >>> vae.adapt(shapes.train)
+        """
+        self.prior.adapt(split)
+        self.objective.adapt(split)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -139,14 +180,25 @@ class VAE(Generation, GuardedModel):
         return tuple(self.decoder.output_shape[1:])
 
     @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """(latents,), or (height, width, channels) of a spatial code."""
+        return tuple(self.encoder.outputs[0].shape[1:])
+
+    @property
     def latent_dim(self) -> int:
-        return self.encoder.output_shape[0][-1]
+        """How many latents there are."""
+        return math.prod(self.latent_shape)
+
+    @property
+    def images_at_once(self) -> int:
+        """How many a step needs for one image: draws, and what the prior encodes."""
+        return self.objective.k + self.prior.images
 
     def call(self, inputs, training=False):
         """The likelihood's mean at the posterior mean: what `predict` gives."""
         image, label = self._image_and_label(inputs)
-        z_mean, _ = self.encoder(self.encoder_inputs(image, label), training=training)
-        return self.likelihood.mean(self.decoder(self.decoder_inputs(z_mean, label), training=training))
+        z = self.latent.mode(self.encoder(self.encoder_inputs(image, label), training=training))
+        return self.likelihood.mean(self.decoder(self.decoder_inputs(z, label), training=training))
 
     def compile(self, optimizer="adam", metrics=None, **kwargs):
         """As `keras.Model.compile`, without `loss`: the ELBO is the loss.
@@ -192,7 +244,7 @@ class VAE(Generation, GuardedModel):
         return super().export(filepath, format, verbose, input_signature, **kwargs)
 
     def loss_terms(self, x, y=None, sample_weight=None, training=False) -> Step:
-        """The ELBO of a batch.
+        """The objective of a batch.
 
         Args:
             x: images, or a dict of `image` and `label`.
@@ -201,51 +253,72 @@ class VAE(Generation, GuardedModel):
 
         Returns:
             The loss, a scalar; vectors (batch,) in nats (`mse` per pixel, `psnr` in dB); and what other metrics see:
-            the scored `image`, its `reconstruction` and `z_mean` (batch, latent_dim).
+            the scored `image`, the `reconstruction` of its first draw, and `z_mean` (batch, latents).
         """
         image, label = self._image_and_label(x)
         image = ops.cast(image, "float32")
-        z_mean, z_log_var = self.encoder(self.encoder_inputs(image, label), training=training)
-        z_mean, z_log_var = ops.cast(z_mean, "float32"), ops.cast(z_log_var, "float32")
-        z = reparameterize(z_mean, z_log_var, self.posterior_noise(ops.shape(z_mean), training))
-        output = ops.cast(self.decoder(self.decoder_inputs(z, label), training=training), "float32")
-        image = image if y is None else self._target(y)
-        reconstruction, log_likelihood = self.likelihood(image, output, sample_weight=sample_weight, training=training)
-        vectors = elbo_terms(
-            reconstruction,
-            log_likelihood,
-            kl_per_latent(z_mean, z_log_var),
-            beta=self._kl_weight(training),
-            free_bits=self._free_bits(training),
+        scored = image if y is None else self._target(y)
+        k = self.objective.k
+        inference, output, scored = self.infer(image, label, scored, sample_weight, training)
+        vectors = self.objective.terms(
+            inference,
+            step=self.optimizer.iterations if training else None,
             sample_weight=sample_weight,
+            training=training,
         )
         if sample_weight is not None:
             vectors["loss"] = vectors["loss"] * sample_weight
         if self.losses:  # weight and activity regularisation
             vectors["loss"] = vectors["loss"] + sum(ops.cast(loss, "float32") for loss in self.losses)
         mean = self.likelihood.mean(output)
-        vectors["mse"] = ops.mean(ops.square(image - mean), axis=(1, 2, 3))
+        vectors["mse"] = inference.mean_over_draws(ops.mean(ops.square(scored - mean), axis=(1, 2, 3)))
         if not training:
             vectors["psnr"] = psnr(vectors["mse"])
-        outputs = {"image": image, "reconstruction": mean, "z_mean": z_mean}
+        outputs = {
+            "image": scored[::k],
+            "reconstruction": mean[::k],
+            "z_mean": self.prior.flat(inference.draw.z_mean),
+        }
         return Step((ops.mean(vectors["loss"]),), vectors, outputs)
+
+    def infer(self, image, label, scored, sample_weight=None, training=False):
+        """Encodes images, draws, decodes: the only pass through both networks.
+
+        Args:
+            image, scored: what is encoded and what the likelihood scores, (batch, height, width, channels).
+            label: (batch,) or `None`.
+
+        Returns:
+            The `Inference`; the decoder's output and the scored images, both of each draw (batch x k, ...).
+        """
+        k = self.objective.k
+        outputs = self._float32(self.encoder(self.encoder_inputs(image, label), training=training))
+        shape = ops.shape(outputs[0])
+        noise = self.posterior_noise((k * shape[0], *shape[1:]), training)
+        draw, credit = self.latent.posterior(outputs, noise, self.prior, self.objective, self.encode_pseudo_images)
+        if k > 1:
+            label, scored, sample_weight = (
+                None if x is None else ops.repeat(x, k, axis=0) for x in (label, scored, sample_weight)
+            )
+        output = ops.cast(self.decoder(self.decoder_inputs(draw.z, label), training=training), "float32")
+        scores = self.likelihood(scored, output, sample_weight=sample_weight, training=training)
+        return Inference(draw, *scores, k, credit), output, scored
+
+    def encode_pseudo_images(self, images):
+        """The encoder's outputs for a prior's own images, whose labels take turns."""
+        label = None
+        if self.conditioning == "both":
+            label = ops.convert_to_tensor(np.arange(images.shape[0], dtype="int32") % len(self.class_names))
+        return self._float32(self.encoder(self.encoder_inputs(images, label), training=False))
+
+    def _float32(self, outputs) -> list:
+        return [ops.cast(output, "float32") for output in outputs]
 
     def posterior_noise(self, shape, training: bool):
         """Standard normal noise of `shape`, from training's own stream or evaluation's."""
         return keras.random.normal(
             shape, dtype="float32", seed=self.training_noise if training else self.evaluation_noise
         )
-
-    def _kl_weight(self, training: bool):
-        beta = ops.convert_to_tensor(self.hyperparameters.numbers["beta"])
-        if not (training and self.kl_warmup_steps):
-            return beta
-        progress = ops.cast(self.optimizer.iterations, "float32") / self.kl_warmup_steps
-        return beta * ops.minimum(progress, 1.0)
-
-    def _free_bits(self, training: bool):
-        # A clamped mean over a batch would make an evaluation depend on the batch size.
-        return ops.convert_to_tensor(self.hyperparameters.numbers["free_bits"]) if training else 0.0
 
     @property
     def metrics(self):
@@ -263,6 +336,7 @@ class VAE(Generation, GuardedModel):
         if training:
             del results["psnr"]
         else:
+            results = {name: value for name, value in results.items() if name not in self.objective.of_training}
             results["active_units"] = self.active_units.result()
         return results | {metric.name: metric.result() for metric in self.image_metrics}
 
@@ -306,18 +380,16 @@ class VAE(Generation, GuardedModel):
         return inputs["image"], None if label is None else ops.convert_to_tensor(label)
 
     def scratch(self, inputs, outputs) -> int:
-        """What the likelihood takes, and the latents' means, variances and draws."""
-        return self.likelihood.scratch(inputs, outputs) + 4 * self.latent_dim
+        """What the likelihood and the prior take, and the latents' means, variances and draws."""
+        parts = (self.likelihood, self.latent, self.prior, self.objective)
+        return sum(part.scratch(inputs, outputs) for part in parts) + 4 * self.latent_dim
 
     def get_config(self):
         return {
             **super().get_config(),
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
-            "likelihood": keras.saving.serialize_keras_object(self.likelihood),
-            "beta": self.beta,
-            "kl_warmup_steps": self.kl_warmup_steps,
-            "free_bits": self.free_bits,
+            **{name: keras.saving.serialize_keras_object(getattr(self, name)) for name in PARTS},
             "conditioning": self.conditioning,
             "class_names": self.class_names,
             "max_skipped_steps": self.max_skipped_steps,
@@ -328,45 +400,89 @@ class VAE(Generation, GuardedModel):
     def from_config(cls, config, custom_objects=None):
         parts = {
             name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in ("encoder", "decoder", "likelihood")
+            for name in ("encoder", "decoder", *PARTS)
+            if name in config  # files of version 0.1 name a likelihood alone, and the settings of its ELBO
         }
         return cls(**{**config, **parts})
 
 
-def _not_below_0(**numbers: float) -> None:
-    for name, number in numbers.items():
-        if not number >= 0:
-            raise InputError(f"{name} {number} must not be below 0")
-
-
-def conv_vae(
-    image_shape: tuple[int, int, int],
-    latent_dim: int = 40,
-    *,
-    class_names=(),
-    conditioning: str = "none",
-    likelihood="squared_error",
-    width: int = 32,
-    **kwargs,
-) -> VAE:
-    """A VAE with the standard networks for images of `image_shape` = (height, width, channels).
-
-    `width` sizes the networks (see `build_encoder`); the rest goes to `VAE`.
+def _part(part, kind: type):
+    """The part, which is of that kind. A file may hold any other.
 
     Raises:
-        InputError: sizes below 1, an unknown likelihood or conditioning.
+        InputError: it is not.
+    """
+    if not isinstance(part, kind):
+        raise InputError(f"a {type(part).__name__} stands for a {kind.__name__}; give one, or its name")
+    return part
+
+
+def _objective(objective, **settings) -> Objective:
+    """The objective, with the settings that an ELBO has."""
+    settings["regularizers"] = [get_regularizer(regularizer) for regularizer in settings["regularizers"]]
+    if objective == "elbo":
+        return ELBO(**settings)
+    objective = _part(get_objective(objective), Objective)
+    given = [name for name, value in settings.items() if value not in (SETTINGS[name], [])]
+    if given and isinstance(objective, ELBO):
+        raise InputError(f"give {' and '.join(given)} to the ELBO itself, as ELBO({given[0]}=...)")
+    if given:
+        raise InputError(
+            f"{' and '.join(given)} change an ELBO; the objective {type(objective).__name__} is a bound without them. "
+            "Leave them out, or take the objective 'elbo'"
+        )
+    return objective
+
+
+def build_vae(
+    image_shape: tuple[int, int, int],
+    latent_dim: int | tuple[int, int, int] = 40,
+    *,
+    network: str = "conv",
+    class_names=(),
+    conditioning: str = "none",
+    latent="gaussian",
+    likelihood="squared_error",
+    width: int | None = None,
+    **kwargs,
+) -> VAE:
+    """A VAE with the networks of a family, for images of `image_shape` = (height, width, channels).
+
+    Args:
+        latent_dim: how many latents, or (height, width, channels) of a spatial code.
+        network: "conv", "residual" (with residual blocks), "mlp" (two dense layers) or "gated" (two gated ones).
+        width: sizes the networks, as their `build_encoder` says; the family's own where `None`.
+        kwargs: the rest goes to `VAE`.
+
+    Raises:
+        InputError: sizes that are not possible; or as `VAE`.
+
+    >>> import keras_ae
+    >>> vae = keras_ae.build_vae((28, 28, 1), (7, 7, 2), prior="flow", objective="iwae:5", width=4)
+    >>> vae.sample(2, seed=0).shape
+    (2, 28, 28, 1)
+    """
+    one_of(network, NETWORKS, "network")
+    if min(*image_shape, 1 if width is None else width) < 1:
+        raise InputError(f"image shape {image_shape} and width {width} must be 1 or more")
+    family = NETWORKS[network]
+    latent, likelihood = _part(get_latent(latent), Latent), _part(get_likelihood(likelihood), Likelihood)
+    encoder_classes, decoder_classes = conditioned_classes(conditioning, len(class_names))
+    size = {} if width is None else {"width": width}
+    encoder = family.encoder(image_shape, latent_dim, num_classes=encoder_classes, kernels=latent.heads, **size)
+    decoder = family.decoder(
+        image_shape, latent_dim, num_classes=decoder_classes, output_bias=likelihood.output_bias, **size
+    )
+    settings = {"latent": latent, "likelihood": likelihood, "conditioning": conditioning, "class_names": class_names}
+    return VAE(encoder, decoder, **settings, **kwargs)
+
+
+def conv_vae(image_shape: tuple[int, int, int], latent_dim: int | tuple[int, int, int] = 40, **kwargs) -> VAE:
+    """A VAE with the standard convolutional networks: `build_vae` with its network "conv".
 
     >>> import keras_ae
     >>> vae = keras_ae.conv_vae((28, 28, 1), latent_dim=8, class_names=["cat", "dog"], conditioning="decoder", width=4)
     >>> vae.sample(2, labels="dog", seed=0).shape
     (2, 28, 28, 1)
     """
-    if min(*image_shape, latent_dim, width) < 1:
-        raise InputError(f"image shape {image_shape}, latent_dim {latent_dim} and width {width} must be 1 or more")
-    likelihood = get_likelihood(likelihood)
-    encoder_classes, decoder_classes = conditioned_classes(conditioning, len(class_names))
-    encoder = build_encoder(image_shape, latent_dim, num_classes=encoder_classes, width=width)
-    decoder = build_decoder(
-        image_shape, latent_dim, num_classes=decoder_classes, width=width, output_bias=likelihood.output_bias
-    )
-    return VAE(encoder, decoder, likelihood=likelihood, conditioning=conditioning, class_names=class_names, **kwargs)
+    return build_vae(image_shape, latent_dim, network="conv", **kwargs)

@@ -1,5 +1,10 @@
 """Standard encoders and decoders, one file a family. Any two Keras models of the same shapes serve as well."""
 
-from keras_ae.networks.conv import CONDITIONINGS, build_decoder, build_encoder
+from keras_ae.networks.base import CONDITIONINGS, Family, conditioned_classes
+from keras_ae.networks.conv import build_decoder, build_encoder
+from keras_ae.networks.mlp import GATED, MLP
+from keras_ae.networks.residual import RESIDUAL
 
-__all__ = ["CONDITIONINGS", "build_decoder", "build_encoder"]
+NETWORKS = {"conv": Family(build_encoder, build_decoder), "residual": RESIDUAL, "mlp": MLP, "gated": GATED}
+
+__all__ = ["CONDITIONINGS", "NETWORKS", "Family", "build_decoder", "build_encoder", "conditioned_classes"]

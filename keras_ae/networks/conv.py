@@ -1,99 +1,121 @@
 """Standard convolutional encoders and decoders for images of any height, width and channels."""
 
 import math
+from operator import ge
 
 import keras
 from keras import layers
 
-from keras_ae.errors import InputError, one_of
 from keras_ae.layers import Conv2D, Conv2DTranspose, with_label
+from keras_ae.networks.base import HEADS, code_shape, heads, label_input
 
-CONDITIONINGS = ("none", "decoder", "both")
 BLOCK = "block_"  # how the names of the layers of residual blocks begin
 KERNEL = 4  # a multiple of the stride, so that the transposed convolution covers every pixel equally often
 
 
 def build_encoder(
     image_shape: tuple[int, int, int],
-    latent_dim: int,
+    latent_dim: int | tuple[int, int, int],
     *,
     num_classes: int | None = None,
     width: int = 32,
     activation: str = "silu",
+    blocks: int = 0,
+    kernels: dict[str, str] = HEADS,
 ) -> keras.Model:
     """The network of q(z | x[, y]): image (batch, height, width, channels)[, label (batch,)] -> z_mean, z_log_var.
 
-    Each level halves height and width (rounded up) until the shorter side is about 4; `width` is the
-    number of features two levels above the last, whose number is 4 x `width`.
+    Each level halves height and width (rounded up) until the shorter side is about 4, or for a spatial code until
+    another would have fewer places than the code. `width` is the number of features two levels above the last, whose
+    number is 4 x `width`.
 
     Args:
+        latent_dim: how many latents, or (height, width, channels) of a spatial code.
         num_classes: give it to make the label an input.
+        blocks: residual blocks at each level.
+        kernels: as `Latent.heads`.
+
+    Raises:
+        InputError: a code that is not possible.
 
     >>> import keras_ae
     >>> z_mean, z_log_var = keras_ae.build_encoder((28, 28, 1), latent_dim=4, width=8).outputs
     >>> z_mean.shape
     (None, 4)
+    >>> keras_ae.build_encoder((28, 28, 1), latent_dim=(7, 7, 2), width=8).output_shape[0]
+    (None, 7, 7, 2)
     """
-    image = keras.Input(image_shape, name="image")
-    inputs = [image]
+    code = code_shape(latent_dim, image_shape)
+    image, labels = keras.Input(image_shape, name="image"), label_input(num_classes)
+    levels = _levels(image_shape, code)
     x = image
-    for filters in level_filters(_levels(image_shape), width):
+    if not levels:
+        x = Conv2D(4 * width, 3, padding="same", activation=activation)(x)
+    for level, filters in enumerate(level_filters(levels, width), 1):
         x = downsampled(x, filters, activation)
-    x = layers.Flatten()(x)
-    if num_classes is not None:
-        label = keras.Input((), dtype="int32", name="label")
-        inputs.append(label)
-        x = with_label(x, label, num_classes)
-    # float32 whatever the policy: the exponential of a half-precision log-variance is not accurate enough
-    z_mean = layers.Dense(latent_dim, dtype="float32", name="z_mean")(x)
-    z_log_var = layers.Dense(latent_dim, dtype="float32", kernel_initializer="zeros", name="z_log_var")(x)
-    return keras.Model(inputs if num_classes is not None else image, [z_mean, z_log_var], name="encoder")
+        x = residual_blocks(x, blocks, activation, level)
+    if len(code) == 1:
+        x = layers.Flatten()(x)
+    if labels:
+        x = with_label(x, labels[0], num_classes)
+    if len(code) == 1:
+        outputs = heads(x, code, kernels)
+    else:
+        window = code_window(x.shape[1:3], code[:2])
+        outputs = [
+            Conv2D(code[2], **window, dtype="float32", kernel_initializer=kernel, name=name)(x)
+            for name, kernel in kernels.items()
+        ]
+    return keras.Model([image, *labels] if labels else image, outputs, name="encoder")
 
 
 def build_decoder(
     image_shape: tuple[int, int, int],
-    latent_dim: int,
+    latent_dim: int | tuple[int, int, int],
     *,
     num_classes: int | None = None,
     width: int = 32,
     activation: str = "silu",
     output_bias: float = 0.5,
+    blocks: int = 0,
 ) -> keras.Model:
-    """The network of p(x | z[, y]), the encoder's mirror: z (batch, latent_dim)[, label (batch,)] -> image.
+    """The network of p(x | z[, y]), the encoder's mirror: z (batch, *code)[, label (batch,)] -> image.
 
-    The last layer is linear and starts at `output_bias`. Levels whose size was rounded up are cropped.
+    The last layer is linear and starts at `output_bias`. Levels whose size was rounded up are cropped. The other
+    arguments are those of `build_encoder`.
 
     >>> import keras_ae
     >>> keras_ae.build_decoder((28, 28, 1), latent_dim=4, width=8).output_shape
     (None, 28, 28, 1)
     """
-    levels = _levels(image_shape)
+    code = code_shape(latent_dim, image_shape)
+    levels = _levels(image_shape, code)
     filters, sizes = level_filters(levels, width), level_sizes(image_shape, levels)
-    z = keras.Input((latent_dim,), name="z")
-    inputs = [z]
-    x = z
-    if num_classes is not None:
-        label = keras.Input((), dtype="int32", name="label")
-        inputs.append(label)
-        x = with_label(x, label, num_classes)
-    x = layers.Dense(math.prod(sizes[-1]) * filters[-1], activation=activation)(x)
-    x = layers.Reshape((*sizes[-1], filters[-1]))(x)
-    for count, size in zip(filters[-2::-1], sizes[-2:0:-1], strict=True):
-        x = upsampled(x, count, size, activation=activation)
-    x = upsampled(x, image_shape[2], sizes[0], **output_layer(output_bias))
-    return keras.Model(inputs if num_classes is not None else z, x, name="decoder")
+    z, labels = keras.Input(code, name="z"), label_input(num_classes)
+    x = with_label(z, labels[0], num_classes) if labels else z
+    last = filters[-1] if levels else 4 * width
+    if len(code) == 1:
+        x = layers.Dense(math.prod(sizes[-1]) * last, activation=activation)(x)
+        x = layers.Reshape((*sizes[-1], last))(x)
+    else:
+        x = Conv2DTranspose(last, **code_window(sizes[-1], code[:2]), activation=activation)(x)
+    x = residual_blocks(x, blocks, activation, levels)
+    for level in reversed(range(1, levels)):
+        x = upsampled(x, filters[level - 1], sizes[level], activation=activation)
+        x = residual_blocks(x, blocks, activation, level)
+    if levels:
+        x = upsampled(x, image_shape[2], sizes[0], **output_layer(output_bias))
+    else:
+        x = Conv2D(image_shape[2], 3, padding="same", **output_layer(output_bias))(x)
+    return keras.Model([z, *labels] if labels else z, x, name="decoder")
 
 
-def conditioned_classes(conditioning: str, num_classes: int) -> tuple[int | None, int | None]:
-    """How many classes encoder and decoder are given: `None` where the label is not an input.
-
-    Raises:
-        InputError: an unknown conditioning, or labels wanted without classes.
-    """
-    one_of(conditioning, CONDITIONINGS, "conditioning")
-    if conditioning != "none" and num_classes < 1:
-        raise InputError(f"conditioning '{conditioning}' needs classes, and the data has none; use 'none'")
-    return (num_classes if conditioning == "both" else None, num_classes if conditioning != "none" else None)
+def code_window(sides: tuple[int, int], places: tuple[int, int]) -> dict:
+    """Of the convolution from the last level to the code, and of the one back: each place has its part of the
+    level, and the parts overlap by what the division leaves over."""
+    strides = [side // count for side, count in zip(sides, places, strict=True)]
+    kernel = [side - (n - 1) * stride for side, n, stride in zip(sides, places, strides, strict=True)]
+    return {"kernel_size": kernel, "strides": strides}
 
 
 def downsampled(x, filters: int, activation: str):
@@ -138,6 +160,11 @@ def level_filters(levels: int, width: int) -> list[int]:
     return [max(16, 4 * width // 2 ** (levels - 1 - level)) for level in range(levels)]
 
 
-def _levels(image_shape: tuple[int, int, int]) -> int:
-    """Levels until the shorter side is about 4."""
-    return max(1, round(math.log2(min(image_shape[:2]) / 4)))
+def _levels(image_shape: tuple[int, int, int], code: tuple[int, ...]) -> int:
+    """Levels until the shorter side is about 4, or until the code has as many places."""
+    if len(code) == 1:
+        return max(1, round(math.log2(min(image_shape[:2]) / 4)))
+    levels = 0
+    while max(below := level_sizes(image_shape, levels + 1)[-1]) > 1 and all(map(ge, below, code)):
+        levels += 1
+    return levels

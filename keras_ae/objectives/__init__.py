@@ -1,22 +1,71 @@
-"""The mathematics, once, in `keras.ops`: divergences, likelihoods, the ELBO, losses and metrics of images."""
+"""The mathematics, once, in `keras.ops`: Gaussians, likelihoods, bounds, losses and metrics of images.
 
+What is minimised is one of `OBJECTIVES`, with terms of `REGULARIZERS` besides, over one of `LIKELIHOODS`.
+"""
+
+from keras_ae.members import get_member
 from keras_ae.objectives.active_units import ActiveUnits
-from keras_ae.objectives.elbo import elbo_terms, kl_per_latent, reparameterize
+from keras_ae.objectives.base import Draw, Inference, Objective
+from keras_ae.objectives.elbo import ELBO, elbo_terms
+from keras_ae.objectives.gaussians import entropy, kl_per_latent, log_normal, log_normal_pairs, reparameterize
 from keras_ae.objectives.images import LOSSES, PSNR, SSIM, SSIMLoss, get_loss, psnr
+from keras_ae.objectives.iwae import IWAE
 from keras_ae.objectives.likelihoods import LIKELIHOODS, Likelihood, get_likelihood, weighted_mean
+from keras_ae.objectives.total_correlation import REGULARIZERS, Regularizer, TotalCorrelation
+
+OBJECTIVES = {"elbo": ELBO, "iwae": IWAE}
+
+
+def get_objective(identifier: str | Objective, **settings) -> Objective:
+    """The objective of that name, as "iwae:5", or the given one.
+
+    Args:
+        settings: of an ELBO.
+
+    Raises:
+        InputError: no such name; or settings for an objective that has none.
+
+    >>> get_objective("iwae:5").k
+    5
+    """
+    return get_member(identifier, OBJECTIVES, "objective", **settings)
+
+
+def get_regularizer(identifier: str | Regularizer) -> Regularizer:
+    """The regularizer of that name, as "tc:6", or the given one.
+
+    >>> get_regularizer("tc:6").weight
+    6.0
+    """
+    return get_member(identifier, REGULARIZERS, "regularizer")
+
 
 __all__ = [
+    "ELBO",
+    "IWAE",
     "LIKELIHOODS",
     "LOSSES",
+    "OBJECTIVES",
     "PSNR",
+    "REGULARIZERS",
     "SSIM",
     "ActiveUnits",
+    "Draw",
+    "Inference",
     "Likelihood",
+    "Objective",
+    "Regularizer",
     "SSIMLoss",
+    "TotalCorrelation",
     "elbo_terms",
+    "entropy",
     "get_likelihood",
     "get_loss",
+    "get_objective",
+    "get_regularizer",
     "kl_per_latent",
+    "log_normal",
+    "log_normal_pairs",
     "psnr",
     "reparameterize",
     "weighted_mean",

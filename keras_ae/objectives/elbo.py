@@ -1,36 +1,109 @@
-"""The evidence lower bound of a diagonal Gaussian posterior and a standard normal prior, in nats per image."""
+"""The evidence lower bound, in nats per image."""
 
 import math
 
+import keras
 from keras import ops
 
+from keras_ae.layers.hyperparameters import Hyperparameters
+from keras_ae.objectives.base import Inference, Objective, not_below_0
 from keras_ae.objectives.likelihoods import weighted_mean
 
 
-def kl_per_latent(z_mean, z_log_var):
-    """KL(q(z|x) || N(0, I)) of each latent, in nats (Kingma & Welling 2014, appendix B).
+@keras.saving.register_keras_serializable("keras_ae")
+class ELBO(Objective):
+    """reconstruction + beta x KL + regularizers (Kingma & Welling 2014, equation 3; Higgins et al. 2017).
+
+    `beta` and `free_bits` may be assigned at any time. They act from the next step on.
 
     Args:
-        z_mean, z_log_var: (batch, latent_dim), mean and log-variance of q.
+        beta: the weight of the KL in the loss.
+        kl_warmup_steps: optimizer steps over which that weight grows linearly from 0.
+        free_bits: nats of each latent's batch-mean KL that cost nothing while training; of all latents together
+            under a prior that knows no KL of a single one. The loss of an evaluation is without them.
+        regularizers: terms that are added to the loss while training, each a `Regularizer`.
 
-    Returns:
-        (batch, latent_dim), each at least 0.
+    Raises:
+        InputError: a number below 0.
 
-    >>> from keras import ops
-    >>> ops.convert_to_numpy(kl_per_latent(ops.zeros((1, 2)), ops.zeros((1, 2)))).tolist()
-    [[0.0, 0.0]]
+    >>> ELBO(beta=4.0).beta
+    4.0
     """
-    return 0.5 * (ops.square(z_mean) + ops.expm1(z_log_var) - z_log_var)
 
+    def __init__(self, beta: float = 1.0, kl_warmup_steps: int = 0, free_bits: float = 0.0, regularizers=(), **kwargs):
+        super().__init__(**kwargs)
+        not_below_0(beta=beta, kl_warmup_steps=kl_warmup_steps, free_bits=free_bits)
+        self.hyperparameters = Hyperparameters(beta=beta, free_bits=free_bits)
+        self.kl_warmup_steps = kl_warmup_steps
+        self.regularizers = list(regularizers)
+        self.of_training = tuple(regularizer.term for regularizer in self.regularizers)
+        self.names = (*Objective.names, *self.of_training)
 
-def reparameterize(z_mean, z_log_var, noise):
-    """A draw from q that gradients pass through (Kingma & Welling 2014, equation 4); all (batch, latent_dim).
+    @property
+    def beta(self) -> float:
+        return self.hyperparameters["beta"]
 
-    >>> z = reparameterize(ops.ones((1, 2)), ops.zeros((1, 2)), noise=ops.ones((1, 2)))
-    >>> ops.convert_to_numpy(z).tolist()
-    [[2.0, 2.0]]
-    """
-    return z_mean + ops.exp(0.5 * z_log_var) * noise
+    @beta.setter
+    def beta(self, value: float):
+        not_below_0(beta=value)
+        self.hyperparameters["beta"] = value
+
+    @property
+    def free_bits(self) -> float:
+        return self.hyperparameters["free_bits"]
+
+    @free_bits.setter
+    def free_bits(self, value: float):
+        not_below_0(free_bits=value)
+        self.hyperparameters["free_bits"] = value
+
+    def settings(self) -> dict:
+        return self.hyperparameters.numbers
+
+    def terms(self, inference: Inference, *, step, sample_weight, training: bool) -> dict:
+        draw = inference.draw
+        latents = math.prod(draw.z.shape[1:]) // draw.kl.shape[-1]  # of a group
+        vectors = elbo_terms(
+            inference.reconstruction,
+            inference.log_likelihood,
+            draw.kl,
+            beta=self._kl_weight(step, training),
+            free_bits=latents * self._free_bits(training),
+            sample_weight=sample_weight,
+        )
+        for regularizer in self.regularizers if training else ():
+            value = regularizer.terms(inference, sample_weight)
+            vectors["loss"] = vectors["loss"] + regularizer.weight_in_loss * value
+            vectors[regularizer.term] = value
+        return vectors
+
+    def _kl_weight(self, step, training: bool):
+        beta = ops.convert_to_tensor(self.hyperparameters.numbers["beta"])
+        if not (training and self.kl_warmup_steps):
+            return beta
+        return beta * ops.minimum(ops.cast(step, "float32") / self.kl_warmup_steps, 1.0)
+
+    def _free_bits(self, training: bool):
+        # A clamped mean over a batch would make an evaluation depend on the batch size.
+        return ops.convert_to_tensor(self.hyperparameters.numbers["free_bits"]) if training else 0.0
+
+    def adapt(self, split) -> None:
+        for regularizer in self.regularizers:
+            regularizer.adapt(split)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "beta": self.beta,
+            "kl_warmup_steps": self.kl_warmup_steps,
+            "free_bits": self.free_bits,
+            "regularizers": [keras.saving.serialize_keras_object(each) for each in self.regularizers],
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        regularizers = [keras.saving.deserialize_keras_object(each) for each in config["regularizers"]]
+        return cls(**{**config, "regularizers": regularizers})
 
 
 def elbo_terms(reconstruction, log_likelihood, kl_latents, *, beta=1.0, free_bits=0.0, sample_weight=None) -> dict:
@@ -38,9 +111,9 @@ def elbo_terms(reconstruction, log_likelihood, kl_latents, *, beta=1.0, free_bit
 
     Args:
         reconstruction, log_likelihood: (batch,), from a `Likelihood`.
-        kl_latents: (batch, latent_dim), from `kl_per_latent`.
+        kl_latents: (batch, groups), the KL of each group of latents.
         beta: the weight of the KL in the loss (Higgins et al. 2017).
-        free_bits: nats below which the batch mean of a latent's KL costs nothing more (Kingma et al.
+        free_bits: nats below which the batch mean of a group's KL costs nothing more (Kingma et al.
             2016, "Improved variational inference with inverse autoregressive flow", appendix C.8).
         sample_weight: (batch,) or `None`: how often each image counts in that mean.
 

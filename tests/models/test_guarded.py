@@ -18,10 +18,8 @@ to_numpy = ops.convert_to_numpy
 class Adversaries(GuardedModel):
     """An autoencoder with noise, batch normalisation and a critic of its reconstructions."""
 
-    term_names = ("loss", "critic")
-
     def __init__(self, **kwargs):
-        super().__init__(max_skipped_steps=3, **kwargs)
+        super().__init__(max_skipped_steps=3, term_names=("loss", "critic"), **kwargs)
         self.coder = keras.Sequential(
             [
                 keras.Input((8, 8, 3)),

@@ -1,0 +1,25 @@
+"""Densities of latents, trained jointly with the model. One file a prior."""
+
+from keras_ae.members import get_member
+from keras_ae.priors.base import Prior
+from keras_ae.priors.flow import FlowPrior
+from keras_ae.priors.mixture import GaussianMixture
+from keras_ae.priors.standard import StandardNormal
+from keras_ae.priors.vamp import VampPrior
+
+PRIORS = {"standard": StandardNormal, "mixture": GaussianMixture, "vamp": VampPrior, "flow": FlowPrior}
+
+
+def get_prior(identifier: str | Prior) -> Prior:
+    """The prior of that name, as "vamp:500", or the given one.
+
+    Raises:
+        InputError: no such name.
+
+    >>> get_prior("mixture:10").components
+    10
+    """
+    return get_member(identifier, PRIORS, "prior")
+
+
+__all__ = ["PRIORS", "FlowPrior", "GaussianMixture", "Prior", "StandardNormal", "VampPrior", "get_prior"]

@@ -1,0 +1,67 @@
+"""What stands for the codes of all images before one is seen: p(z), in nats."""
+
+import math
+
+import keras
+import numpy as np
+
+
+class Prior(keras.layers.Layer):
+    """A density of latents, trained jointly with the model.
+
+    `build` makes its weights for latents of a shape. `encode` is what a prior may use of the model: the posterior's
+    (mean, log-variance) of images.
+    """
+
+    images = 0  # that it encodes itself
+    is_standard = False  # whether it is N(0, I)
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def build(self, latent_shape, image_shape=None):
+        """Makes the weights.
+
+        Args:
+            latent_shape, image_shape: with the batch first.
+        """
+        self.latent_shape = tuple(latent_shape[1:])
+        self.built = True
+
+    def get_build_config(self):
+        """None: a loaded model builds its prior for its own latents."""
+
+    def build_from_config(self, config):
+        """The same, whatever a file says."""
+
+    @property
+    def latents(self) -> int:
+        return math.prod(self.latent_shape)
+
+    def log_prob(self, z, encode=None):
+        """log p(z) of latents (n, *latent_shape): (n,)."""
+        raise NotImplementedError
+
+    def kl(self, z_mean, z_log_var):
+        """KL(q || p) of Gaussians (n, *latent_shape), exact and of each latent: (n, latents). `None` where no formula
+        is known."""
+        return None
+
+    def sample(self, n: int, random: np.random.Generator, temperature: float = 1.0, encode=None) -> np.ndarray:
+        """Draws latents (n, *latent_shape), with noise of NumPy."""
+        raise NotImplementedError
+
+    def adapt(self, split) -> None:
+        """Takes what depends on the training images from a `data.Split`."""
+
+    def flat(self, z):
+        """(n, *latent_shape) -> (n, latents)."""
+        return keras.ops.reshape(z, (-1, self.latents))
+
+    def noise(self, n: int, random: np.random.Generator) -> np.ndarray:
+        """(n, *latent_shape), standard normal."""
+        return random.standard_normal((n, *self.latent_shape), dtype="float32")
+
+    def scratch(self, inputs, outputs) -> int:
+        """How many numbers the density of one image's draw takes within."""
+        return 4 * self.latents
