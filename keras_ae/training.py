@@ -3,9 +3,11 @@
 import contextlib
 import math
 import random
+import warnings
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_ae import backends, data, saving
 from keras_ae.callbacks import (
@@ -20,10 +22,12 @@ from keras_ae.callbacks import (
 from keras_ae.callbacks.checkpoint import below
 from keras_ae.errors import InputError
 from keras_ae.files import lock, remove_leftovers
+from keras_ae.objectives.likelihoods import Bernoulli
 from keras_ae.runs import MODEL
 from keras_ae.saving import save_model
 
 FEW = 0.25  # of the latents: a code that uses less is worth a word
+LOOKED_AT = 100  # images, to see whether they have greys
 RISE = 0.01  # of the fall of the validation loss: less is noise
 
 
@@ -124,6 +128,7 @@ def train(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    _warn_of_greys(model, dataset.train)
     about = saving.metadata(model, dataset, task=task, **(metadata or {}))
     with lock(folder):
         rows = run_epochs(
@@ -184,6 +189,8 @@ def run_epochs(
     steps = data.steps_per_epoch(dataset.train, batch_size)
     state = restore(model, folder, steps)
     stream = {"images": len(dataset.train), "batch_size": batch_size, "seed": seed, "flip": flip}
+    if dataset.train.binarized:
+        stream["binarized"] = True
     if state.stream not in ({}, stream):
         raise InputError(f"{folder} was begun with {state.stream}, now it is {stream}; take another folder")
     state.stream = stream
@@ -313,6 +320,18 @@ class _Patience(keras.callbacks.Callback):
 def _is_over(rows: list[dict], patience: int) -> bool:
     losses = [below(row.get("val_loss", math.inf)) for row in rows]
     return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
+
+
+def _warn_of_greys(model, split) -> None:
+    """A Bernoulli's log-likelihood is one of pixels that are 0 or 1."""
+    if getattr(model, "likelihood", None) is None or not isinstance(model.likelihood, Bernoulli):
+        return
+    if len(split) and not np.isin(split.batch(slice(0, LOOKED_AT))["image"], (0, 1)).all():
+        warnings.warn(
+            "the images have greys, of which a Bernoulli is no density: its ELBO compares with no other. "
+            "Draw them as 0 and 1 with --binarize (in Python dataset.binarized())",
+            stacklevel=3,
+        )
 
 
 def _make_metrics(model, dataset, task) -> None:

@@ -140,7 +140,7 @@ def test_a_training_that_deserves_a_second_look_says_so(dataset, tmp_path):
     history.test["active_units"] = 1.0
     assert training.notices(history)[0].startswith("Only 1 of 4 latents are active")
     history.test["active_units"] = 2.0
-    vae.kl_warmup_steps = 16
+    vae.objective.kl_warmup_steps = 16
     assert training.notices(history) == []
     history.history["val_loss"] = [5.0, 3.0, 4.0]
     assert training.notices(history)[0].startswith("The validation loss was lowest after epoch 2 (3) and rose to 4")

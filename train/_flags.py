@@ -10,7 +10,7 @@ import _environment
 import _resume
 from _environment import BACKENDS
 from _streams import patient, printable
-from _types import image_size, interval, not_negative, positive, seed
+from _types import image_size, interval, not_negative, positive, seed, whole
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 # Of what is too large for a machine, whichever backend says it
@@ -64,6 +64,8 @@ def add_data(parser: Parser, dataset: str | None, *, training: bool = False) -> 
     if training:
         add("--image-size", type=image_size, metavar="SIZE", help="scale and centre-crop to 64, or 45x61 (H x W)")
         add("--flip", action="store_true", help="mirror half of the training images left to right, others each epoch")
+    if training:
+        add("--validation", type=whole, help="so many of the training images validate, 0 too (default: 1 in 20)")
     add("--limit", type=positive, help="use only the first N images of each split")
     add("--data-dir", metavar="DIR", help="where prepared tensorflow-datasets are (TFDS_DATA_DIR)")
     add("--cache-dir", metavar="DIR", help="where decoded images are kept (KERAS_HOME/keras_ae)")
@@ -126,8 +128,9 @@ def load(args, **changes):
     """The data set that the flags name."""
     from keras_ae import data
 
-    names = ("image_size", "data_dir", "cache_dir", "limit")
+    names = ("image_size", "data_dir", "cache_dir", "limit", "validation")
     dataset = data.load(args.dataset, **{name: getattr(args, name) for name in names} | changes)
+    dataset = dataset.binarized() if getattr(args, "binarize", False) else dataset
     _environment.forget_tensorflow(args.backend)
     return dataset
 

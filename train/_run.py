@@ -48,7 +48,8 @@ def train(args, model, dataset, described: str, pictures, *, task=None, loss: st
             callbacks=[callbacks.ImageGrids(folder, pictures, args.grid_every)],
             output=output,
         )
-    files = f"and in {folder}: best.keras (lowest validation loss), pictures, curves, history, checkpoint"
+    best = "best.keras (lowest validation loss), " if len(dataset.validation) else ""
+    files = f"and in {folder}: {best}pictures, curves, history, checkpoint"
     report(history, output, args, files)
 
 

@@ -26,6 +26,7 @@ class Number:
 
 
 positive = Number(int, 1, 10**9)
+whole = Number(int, 0, 10**9)
 features = Number(int, 1, 2**16)
 not_negative = Number(float, 0, 10**9)
 seed = Number(int, 0, 2**31 - 1)

@@ -15,7 +15,8 @@ import _flags
 import _run
 import _types
 
-OF = {"latent_dim": "of a VAE", "code_size": "of a conv_ae", "width": "", "learning_rate": "", "beta": "of a VAE"}
+OF = {"latent_dim": "of a VAE", "code_size": "of a conv_ae", "width": "", "learning_rate": ""}
+OF |= dict.fromkeys(("beta", "network", "prior", "objective"), "of a VAE")
 MAY_CHANGE = ("data_dir", "cache_dir", "workers", "time_limit", "output", "run_dir")  # when a search is resumed
 
 
@@ -43,7 +44,7 @@ def parser() -> _flags.Parser:
     add("--likelihood", default="squared_error", help="of a VAE, for all trials: squared_error or gaussian")
     _flags.add_conditioning(add, "none")
     add("--code-channels", type=_types.features, default=128, help="features at each place of a conv_ae's code")
-    add("--width", type=_types.features, default=32, help="a quarter of the features of the networks' last level")
+    add("--width", type=_types.features, help="features of dense layers, or a quarter of the last convolution's")
     _flags.add_computation(add)
     add = parser.add_argument_group("files").add_argument
     add("--run-dir", type=Path, metavar="DIR", help="the search's folder (default: runs/tune-MODEL-NAME-BACKEND)")

@@ -2,6 +2,7 @@
 
 python train/vae.py --backend jax --epochs 10
 python train/vae.py --dataset photos --image-size 64 --flip --latent-dim 64
+python train/vae.py --dataset mnist --binarize --likelihood bernoulli --network gated --prior flow
 """
 
 import _flags
@@ -14,10 +15,18 @@ def parser() -> _flags.Parser:
     _flags.add_backend(parser)
     _flags.add_data(parser, "shapes", training=True)
     add = parser.add_argument_group("model").add_argument
+    add("--network", default="conv", help="conv, residual (deeper), mlp (two dense layers) or gated (two gated ones)")
+    add("--width", type=_types.features, help="features of dense layers, or a quarter of the last convolution's")
+    add("--latent", default="gaussian", help="kind of code")
     add("--latent-dim", type=_types.features, default=16, help="latent features")
-    add("--width", type=_types.features, default=32, help="a quarter of the features of the networks' last level")
+    add("--code-size", type=_types.features, help="of a spatial code instead: N x N places")
+    add("--code-channels", type=_types.features, default=4, help="features of each place")
+    add("--prior", default="standard", help="or mixture:100, vamp:500 (components) or flow:6 (layers)")
+    add("--objective", default="elbo", help="or iwae:5, with 5 draws an image")
+    add("--regularizer", help="tc:6, a total correlation of weight 6 in the loss")
     _flags.add_conditioning(add, "decoder")
     add("--likelihood", default="squared_error", help="or bernoulli, gaussian (optimal variance) or gaussian_learned")
+    add("--binarize", action="store_true", help="draw grey pixels as 0 or 1, anew in each epoch, for bernoulli")
     add("--beta", type=_types.not_negative, default=1.0, help="weight of the KL")
     add("--kl-warmup", type=_types.not_negative, default=0.0, help="epochs over which that weight grows from 0")
     add("--free-bits", type=_types.not_negative, default=0.0, help="nats per latent that cost nothing")
@@ -27,14 +36,19 @@ def parser() -> _flags.Parser:
 
 def main() -> None:
     args = _flags.training_arguments(parser())
-    from keras_ae import callbacks, conv_vae, data, optimizers, training
+    from keras_ae import build_vae, callbacks, data, optimizers, training
 
     dataset = _flags.load(args)
     steps = data.steps_per_epoch(dataset.train, args.batch_size)
     args.precision = training.prepare(args.precision, args.seed)
-    vae = conv_vae(
+    vae = build_vae(
         dataset.image_shape,
-        args.latent_dim,
+        (args.code_size, args.code_size, args.code_channels) if args.code_size else args.latent_dim,
+        network=args.network,
+        latent=args.latent,
+        prior=args.prior,
+        objective=args.objective,
+        regularizers=[args.regularizer] if args.regularizer else [],
         class_names=dataset.class_names,
         conditioning=args.conditioning if dataset.class_names else "none",
         likelihood=args.likelihood,
@@ -44,9 +58,11 @@ def main() -> None:
         free_bits=args.free_bits,
         seed=args.seed,
     )
+    vae.adapt(dataset.train)
     vae.compile(optimizers.recipe(steps, args.epochs, args.learning_rate, args.clip_norm))
-    pictures = callbacks.vae_pictures(dataset.validation.batch(slice(0, 16)), args.seed)
-    _run.train(args, vae, dataset, f"VAE of {args.latent_dim} latents", pictures)
+    shown = dataset.validation if len(dataset.validation) else dataset.train
+    pictures = callbacks.vae_pictures(shown.batch(slice(0, 16)), args.seed)
+    _run.train(args, vae, dataset, f"VAE of {vae.latent_dim} latents", pictures)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def training_batches(
     Args:
         split: the images.
         batch_size: images a batch. An incomplete one is left out.
-        seed: of order, mirroring and corruption.
+        seed: of order, mirroring, corruption and binarisation.
         epoch, batch: where to begin.
         flip: mirror half of the images left to right, other ones in each epoch.
         task: from `keras_ae.get_task`; its inputs and targets are the batches. What it corrupts depends on the seed,
@@ -97,7 +97,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self._thread = ThreadPoolExecutor(1)
         self._ahead = (None, None)
         self._on_device = None
-        if task is None:  # a task makes its examples in NumPy
+        if task is None and not split.binarized:  # what is drawn anew is drawn in NumPy
             self._on_device = backends.on_device(split.arrays["images"], split.arrays["labels"], split.indices)
 
     @property
@@ -133,7 +133,8 @@ class TrainingBatches(keras.utils.PyDataset):
         places = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
         if self._on_device is not None:
             return self._on_device(places, mirrored[places] & self.flip)
-        batch = self.split.batch(places, masks=self.task is not None and self.task.masks)
+        masks = self.task is not None and self.task.masks
+        batch = self.split.batch(places, masks=masks, key=(self.seed, epoch + 1))
         if self.flip:
             chosen = mirrored[places]
             for name in {"image", "mask", "segmentation"} & batch.keys():

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from keras_ae.errors import InputError
 
 VALIDATION_SEED = 2026
 VALIDATION_FRACTION = 0.05
+BINARIZATION_SEED = 777  # of all images that no training looks at
 MAX_PIXELS = 2**26  # of an image; one of them takes 0.8 GB as float32
 
 
@@ -29,6 +30,7 @@ class Split:
             `names` of a folder's files, as bytes.
         indices: which rows belong to the split, in order.
         mask_levels: the greys that the classes of a mask have.
+        binarized: whether batches hold pixels of 0 and 1, drawn with the grey as the probability of 1.
 
     >>> arrays = {"images": np.full((3, 4, 4, 1), 255, "uint8"), "labels": np.arange(3, dtype="int32")}
     >>> split = Split(arrays, indices=np.array([0, 2]))
@@ -39,6 +41,7 @@ class Split:
     arrays: dict[str, np.ndarray]
     indices: np.ndarray
     mask_levels: tuple[int, ...] = ()
+    binarized: bool = False
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -59,12 +62,20 @@ class Split:
             )
         return places
 
-    def batch(self, places: np.ndarray | slice, *, masks: bool = False) -> dict[str, np.ndarray]:
+    def batch(
+        self, places: np.ndarray | slice, *, masks: bool = False, key: tuple[int, int] = (BINARIZATION_SEED, 0)
+    ) -> dict[str, np.ndarray]:
         """The batch at `places` of the split: `image` float32 in [0, 1] and `label` int32; with `masks`, too,
         `mask` (n, height, width, 1) uint8 as stored, and `segmentation` (n, height, width, mask classes), the
-        one-hot class of each pixel."""
+        one-hot class of each pixel.
+
+        Args:
+            key: two numbers on which the pixels of a binarized split depend, beside the image.
+        """
         rows = self.indices[places]
         image = np.multiply(self.arrays["images"][rows], np.float32(1 / 255), dtype="float32")
+        if self.binarized:
+            image = (thresholds(key, rows, image.shape[1:]) < image).astype("float32")
         batch = {"image": image, "label": np.asarray(self.arrays["labels"][rows])}
         if masks:
             batch["mask"] = self.arrays["masks"][rows]
@@ -72,6 +83,21 @@ class Split:
             one_hot = np.eye(len(self.mask_levels), dtype="float32")
             batch["segmentation"] = one_hot[np.searchsorted(between, batch["mask"][..., 0])]
         return batch
+
+
+def thresholds(key: tuple[int, int], rows: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Uniform numbers in [0, 1) for each image, (n, height, width, channels), which depend on the key and on the
+    image's row alone.
+
+    >>> one, other = thresholds((0, 1), np.array([3, 5]), (2, 2, 1)), thresholds((0, 1), np.array([5]), (2, 2, 1))
+    >>> np.array_equal(one[1], other[0])
+    True
+    """
+    values = np.empty((len(rows), *shape), "float32")
+    for value, row in zip(values, rows, strict=True):
+        stream = np.random.Philox(key=key, counter=[0, 0, row, 0])  # 2^128 numbers from the next row's
+        np.random.Generator(stream).random(dtype="float32", out=value)
+    return values
 
 
 @dataclass(frozen=True)
@@ -111,6 +137,30 @@ class Dataset:
     def splits(self) -> dict[str, Split]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
+    @property
+    def is_binarized(self) -> bool:
+        return self.test.binarized
+
+    def binarized(self) -> "Dataset":
+        """The same grey images with pixels of 0 and 1, drawn with the grey as the probability of 1: those of a training
+        anew in each epoch, all others once. What is drawn depends on the seed of the training, the epoch and the image.
+
+        Raises:
+            InputError: the images are not grey.
+
+        >>> import keras_ae
+        >>> shapes = keras_ae.data.load("shapes", limit=40, image_size=(8, 8))
+        >>> try:
+        ...     shapes.binarized()
+        ... except keras_ae.InputError as error:
+        ...     print(error)
+        only grey images are binarized; those of shapes have 3 channels
+        """
+        if self.image_shape[2] != 1:
+            channels = self.image_shape[2]
+            raise InputError(f"only grey images are binarized; those of {self.name} have {channels} channels")
+        return replace(self, **{name: replace(split, binarized=True) for name, split in self.splits.items()})
+
 
 def load(
     name: str,
@@ -119,6 +169,7 @@ def load(
     data_dir: Path | str | None = None,
     cache_dir: Path | str | None = None,
     limit: int | None = None,
+    validation: int | None = None,
 ) -> Dataset:
     """Opens a data set; the first time it is drawn, decoded or downloaded into the cache.
 
@@ -128,6 +179,7 @@ def load(
         data_dir: the folder of prepared TFDS sets; `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
         cache_dir: where decoded arrays are kept; `KERAS_HOME/keras_ae`.
         limit: use the first `limit` images of each split only.
+        validation: how many of the training images validate, 0 too; about one in 20 where `None`.
 
     Raises:
         InputError: the set is unknown, missing, or cannot be used.
@@ -150,10 +202,7 @@ def load(
     )
     if len(train.get("labels", ())) < 2:  # enough to restore, but neither to train nor to validate
         train = {name: array[:0] for name, array in test.items()}
-    # Decided image by image, so that a limit changes nothing for the images that stay.
-    held_out = np.random.default_rng(VALIDATION_SEED).random(len(train["labels"])) < VALIDATION_FRACTION
-    if not held_out.any():
-        held_out[:1] = True
+    held_out = _held_out(len(train["labels"]), validation, source.name)
     levels = tuple(arrays.get("masks/levels", np.array([], "uint8")).tolist())
     return Dataset(
         name=source.name,
@@ -164,6 +213,20 @@ def load(
         source=str(name),
         image_size=image_size,
     )
+
+
+def _held_out(count: int, validation: int | None, name: str) -> np.ndarray:
+    """Which of the training images validate, (count,)."""
+    # Decided image by image, so that a limit changes nothing for the images that stay.
+    chances = np.random.default_rng(VALIDATION_SEED).random(count)
+    if validation is None:
+        held_out = chances < VALIDATION_FRACTION
+        if not held_out.any():
+            held_out[:1] = True
+        return held_out
+    if not 0 <= validation < max(count, 1):
+        raise InputError(f"{validation} of {count:,} training images of {name} cannot validate; leave 1 to train on")
+    return np.argsort(np.argsort(chances)) < validation
 
 
 def _source(name: str, image_size: tuple[int, int] | None, data_dir: Path | str | None, limit: int | None) -> Source:

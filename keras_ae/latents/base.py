@@ -1,5 +1,7 @@
 """What stands between encoder and decoder: from the encoder's outputs to draws."""
 
+from typing import ClassVar
+
 import keras
 
 
@@ -8,9 +10,13 @@ class Latent(keras.layers.Layer):
 
     Attributes:
         heads: name -> initializer of the kernel, of each output of the encoder, in their order.
+
+    >>> import keras_ae
+    >>> keras_ae.build_vae((8, 8, 1), (4, 4, 2), width=4).latent_shape
+    (4, 4, 2)
     """
 
-    heads: dict[str, str] = {}
+    heads: ClassVar[dict[str, str]]
 
     def __init__(self, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -30,7 +36,3 @@ class Latent(keras.layers.Layer):
     def mode(self, outputs):
         """The code (batch, *latent_shape) that stands for an image where nothing is drawn."""
         raise NotImplementedError
-
-    def scratch(self, inputs, outputs) -> int:
-        """Nothing beside what the model counts: means, variances and draws."""
-        return 0

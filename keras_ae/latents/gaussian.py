@@ -1,5 +1,7 @@
 """The diagonal Gaussian posterior."""
 
+from typing import ClassVar
+
 import keras
 from keras import ops
 
@@ -15,7 +17,7 @@ class Gaussian(Latent):
     ['z_mean', 'z_log_var']
     """
 
-    heads = {"z_mean": "glorot_uniform", "z_log_var": "zeros"}
+    heads: ClassVar[dict[str, str]] = {"z_mean": "glorot_uniform", "z_log_var": "zeros"}
 
     def posterior(self, outputs, noise, prior, objective, encode=None):
         z_mean, z_log_var = outputs
@@ -31,3 +33,7 @@ class Gaussian(Latent):
 
     def mode(self, outputs):
         return outputs[0]
+
+    def scratch(self, inputs, outputs) -> int:
+        """Nothing beside what the model counts: means, variances and draws."""
+        return 0

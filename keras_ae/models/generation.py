@@ -63,7 +63,8 @@ class Generation:
         """
         z = np.asarray(z, "float32")
         if z.shape[1:] != self.latent_shape:
-            raise InputError(f"latents have the shape {z.shape}; this model takes (n, {str(self.latent_shape)[1:-1]})")
+            shape = ", ".join(map(str, self.latent_shape))
+            raise InputError(f"latents have the shape {z.shape}; this model takes (n, {shape})")
         label = self.label_ids(labels, len(z))
         output = self.decoder.predict(self.decoder_inputs(z, label), batch_size=BATCH_SIZE, verbose=0)
         image = keras.ops.convert_to_numpy(self.likelihood.mean(output))

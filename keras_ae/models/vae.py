@@ -34,8 +34,8 @@ class VAE(Generation, GuardedModel):
     """A variational autoencoder (Kingma & Welling 2014), trained by `fit` on batches `{"image", "label"}`.
 
     All terms are in nats per image, summed over pixels and latents, and logged as means over images: those of the
-    objective (`loss`, which is minimised; `reconstruction`; `kl`, neither weighted nor clamped; `elbo` with weight 1 and
-    the likelihood's constants, higher is better), `mse` per pixel of the posterior's draws, `skipped_steps`.
+    objective (`loss`, which is minimised; `reconstruction`; `kl`, neither weighted nor clamped; `elbo` with weight 1
+    and the likelihood's constants, higher is better), `mse` per pixel of the posterior's draws, `skipped_steps`.
     `evaluate` adds `psnr` in dB and `active_units`. With `sample_weight` (batch,) the loss is, as in Keras, the sum of
     weight x loss over the number of images; all other means are weighted means.
 
@@ -191,7 +191,7 @@ class VAE(Generation, GuardedModel):
 
     @property
     def images_at_once(self) -> int:
-        """How many a step needs for one image: draws, and what the prior encodes."""
+        """How many an image costs: draws, and what the prior encodes (`keras_ae/trust/sizes.py`)."""
         return self.objective.k + self.prior.images
 
     def call(self, inputs, training=False):

@@ -15,7 +15,12 @@ HEADS = Gaussian.heads
 
 
 class Family(NamedTuple):
-    """The encoder and decoder of a family, functions with the arguments of `build_encoder` and `build_decoder`."""
+    """The encoder and decoder of a family, functions with the arguments of `build_encoder` and `build_decoder`.
+
+    >>> from keras_ae.networks import NETWORKS
+    >>> NETWORKS["mlp"].decoder((8, 8, 1), 2).output_shape
+    (None, 8, 8, 1)
+    """
 
     encoder: Callable[..., keras.Model]
     decoder: Callable[..., keras.Model]
@@ -26,6 +31,9 @@ def conditioned_classes(conditioning: str, num_classes: int) -> tuple[int | None
 
     Raises:
         InputError: an unknown conditioning, or labels wanted without classes.
+
+    >>> conditioned_classes("decoder", 10)
+    (None, 10)
     """
     one_of(conditioning, CONDITIONINGS, "conditioning")
     if conditioning != "none" and num_classes < 1:

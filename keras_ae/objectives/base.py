@@ -17,6 +17,9 @@ class Draw(NamedTuple):
         kl: (batch x k, groups), each group's KL from the posterior to the prior in nats: exact and a group for each
             latent where the prior knows it; else an estimate and one group.
         log_q, log_p: (batch x k,), the log-density of posterior and prior at z.
+
+    >>> Draw._fields
+    ('z', 'z_mean', 'z_log_var', 'kl', 'log_q', 'log_p')
     """
 
     z: Any
@@ -35,6 +38,11 @@ class Inference(NamedTuple):
         reconstruction, log_likelihood: (batch x k,), from the likelihood, in nats.
         k: draws an image.
         credit: what `Objective.watch` gave with the draws.
+
+    >>> draw = Draw(None, None, None, ops.ones((4, 2)), *ops.zeros((2, 4)))
+    >>> inference = Inference(draw, ops.ones(4), ops.zeros(4), k=2)
+    >>> ops.convert_to_numpy(inference.kl()).tolist()
+    [2.0, 2.0]
     """
 
     draw: Draw
@@ -68,6 +76,10 @@ class Objective(keras.layers.Layer):
         through_z: whether the gradient of the posterior's log-density reaches the encoder through the draws alone.
         names: of the vectors that `terms` gives, in the order of the reports.
         of_training: those of them that only a training reports.
+
+    >>> import keras_ae
+    >>> keras_ae.build_vae((8, 8, 1), 2, objective="iwae:5", width=4).objective.k
+    5
     """
 
     k = 1
@@ -99,10 +111,6 @@ class Objective(keras.layers.Layer):
 
     def adapt(self, split) -> None:
         """Takes what depends on the training images from a `data.Split`."""
-
-    def scratch(self, inputs, outputs) -> int:
-        """Losses: a few numbers."""
-        return 0
 
 
 def not_below_0(**numbers: float) -> None:

@@ -91,6 +91,10 @@ class ELBO(Objective):
         for regularizer in self.regularizers:
             regularizer.adapt(split)
 
+    def scratch(self, inputs, outputs) -> int:
+        """A few numbers."""
+        return 8
+
     def get_config(self):
         return {
             **super().get_config(),

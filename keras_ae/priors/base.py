@@ -11,6 +11,11 @@ class Prior(keras.layers.Layer):
 
     `build` makes its weights for latents of a shape. `encode` is what a prior may use of the model: the posterior's
     (mean, log-variance) of images.
+
+    >>> import keras_ae
+    >>> vae = keras_ae.build_vae((8, 8, 1), 2, prior="flow", width=4)
+    >>> vae.prior.sample(5, np.random.default_rng(0)).shape
+    (5, 2)
     """
 
     images = 0  # that it encodes itself
@@ -45,7 +50,6 @@ class Prior(keras.layers.Layer):
     def kl(self, z_mean, z_log_var):
         """KL(q || p) of Gaussians (n, *latent_shape), exact and of each latent: (n, latents). `None` where no formula
         is known."""
-        return None
 
     def sample(self, n: int, random: np.random.Generator, temperature: float = 1.0, encode=None) -> np.ndarray:
         """Draws latents (n, *latent_shape), with noise of NumPy."""
@@ -61,7 +65,3 @@ class Prior(keras.layers.Layer):
     def noise(self, n: int, random: np.random.Generator) -> np.ndarray:
         """(n, *latent_shape), standard normal."""
         return random.standard_normal((n, *self.latent_shape), dtype="float32")
-
-    def scratch(self, inputs, outputs) -> int:
-        """How many numbers the density of one image's draw takes within."""
-        return 4 * self.latents

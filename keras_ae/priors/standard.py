@@ -28,3 +28,7 @@ class StandardNormal(Prior):
 
     def sample(self, n, random, temperature=1.0, encode=None):
         return self.noise(n, random) * temperature
+
+    def scratch(self, inputs, outputs) -> int:
+        """The density of each latent."""
+        return 2 * self.latents

@@ -136,6 +136,8 @@ class SavedModel:
                 f"the model knows the classes {', '.join(self.class_names)}; "
                 f"{name} has {', '.join(dataset.class_names) or 'none'}"
             )
+        if self._said("binarized"):
+            dataset = dataset.binarized()
         return self._with_mask_levels(dataset)
 
     def split(self, dataset: data.Dataset, name: str) -> data.Split:

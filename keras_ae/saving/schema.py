@@ -7,9 +7,12 @@ import keras
 import keras_ae
 from keras_ae.data import Dataset
 from keras_ae.errors import InputError
+from keras_ae.latents import LATENTS
+from keras_ae.members import name_of
 from keras_ae.models import VAE
 from keras_ae.models.inputs import LONGEST_NAME, MOST_CLASSES
-from keras_ae.objectives import LIKELIHOODS
+from keras_ae.objectives import LIKELIHOODS, OBJECTIVES, REGULARIZERS
+from keras_ae.priors import PRIORS
 from keras_ae.tasks import TASKS, Task
 
 MODELS = ("vae", "conv_ae")
@@ -52,7 +55,8 @@ def metadata(
         "corruption": task.corruption if task else None,
         "mask_levels": dataset.train.mask_levels,
         "loss": loss,
-        "likelihood": _likelihood(model) if is_vae else None,
+        **(_members(model) if is_vae else {}),
+        "binarized": dataset.is_binarized or None,
         "versions": {"keras_ae": keras_ae.__version__, "keras": keras.__version__},
         **more,
     }
@@ -68,10 +72,16 @@ def check_metadata(metadata, path: Path) -> None:
             raise InputError(f"the metadata of {path} has {name} '{str(value)[:50]}'; it must be {words}")
 
 
-def _likelihood(vae: VAE) -> str:
-    """Its name in the list, or the name of its class."""
-    kind = type(vae.likelihood)
-    return next((name for name, known in LIKELIHOODS.items() if known is kind), kind.__name__)
+def _members(vae: VAE) -> dict[str, str | list[str]]:
+    """The parts of a VAE, by their names in the lists, or those of their classes."""
+    regularizers = getattr(vae.objective, "regularizers", [])
+    return {
+        "latent": name_of(vae.latent, LATENTS),
+        "prior": name_of(vae.prior, PRIORS),
+        "objective": name_of(vae.objective, OBJECTIVES),
+        "regularizers": [name_of(regularizer, REGULARIZERS) for regularizer in regularizers],
+        "likelihood": name_of(vae.likelihood, LIKELIHOODS),
+    }
 
 
 def _is_text(longest: int):
@@ -103,6 +113,11 @@ SCHEMA = {
     "mask_levels": ("a list of greys, 0 to 255", _is_list(_is_number(0, 255), 256)),
     "loss": ("a name", NAME),
     "likelihood": ("a name", NAME),
+    "latent": ("a name", NAME),
+    "prior": ("a name", NAME),
+    "objective": ("a name", NAME),
+    "regularizers": ("a list of names", _is_list(NAME, 100)),
+    "binarized": ("true or false", lambda value: isinstance(value, bool)),
     "versions": ("names and values", _is_object),
     "flags": ("names and values", _is_object),
     "test": ("names and values", _is_object),

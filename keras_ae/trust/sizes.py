@@ -35,7 +35,8 @@ def check_sizes(config: dict, numbers: int, memory: int) -> None:
         raise RefusedError(f"its layers ask for {wanted:,} weights, and it holds {numbers:,}")
     if made > 2 * numbers + SPARE:  # metrics and seeds are in no file; nor are layers that the model does not use
         raise RefusedError(f"it makes {made:,} variables for {wanted:,} weights")
-    if (taken := BYTES * _numbers_per_image(model)) > memory:
+    at_once = getattr(model, "images_at_once", 1)  # of a model that draws several times for an image
+    if (taken := BYTES * at_once * _numbers_per_image(model)) > memory:
         raise RefusedError(
             f"one image takes {taken / 2**20:,.0f} MiB in it and {memory / 2**20:,.0f} are allowed; "
             "allow more with --max-memory (in Python memory=...)"

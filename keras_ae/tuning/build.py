@@ -5,17 +5,26 @@ from functools import partial
 
 import keras_tuner
 
-from keras_ae import data
+from keras_ae import data, models
 from keras_ae.errors import InputError, one_of
-from keras_ae.models import VAE, conv_autoencoder, conv_vae
+from keras_ae.models import VAE, conv_autoencoder
 from keras_ae.optimizers import recipe
 from keras_ae.tasks import Task, get_task
 from keras_ae.training import prepare
 from keras_ae.tuning.search import ELBO, MSE
 
-TUNED = {"latent_dim": int, "code_size": int, "width": int, "learning_rate": float, "beta": float}
+TUNED = {
+    "latent_dim": int,
+    "code_size": int,
+    "width": int,
+    "learning_rate": float,
+    "beta": float,
+    "network": str,
+    "prior": str,
+    "objective": str,
+}
 SPACES = {"vae": {"latent_dim": [8, 16, 32, 40, 64, 128]}, "conv_ae": {"code_size": [1, 2, 3, 4]}}
-LACKS = {"vae": {"code_size"}, "conv_ae": {"latent_dim", "beta"}}
+LACKS = {"vae": {"code_size"}, "conv_ae": {"latent_dim", "beta", "network", "prior", "objective"}}
 
 
 def build_vae(
@@ -23,7 +32,10 @@ def build_vae(
     *,
     epochs: int,
     latent_dim: int = 16,
-    width: int = 32,
+    network: str = "conv",
+    prior: str = "standard",
+    objective: str = "elbo",
+    width: int | None = None,
     beta: float = 1.0,
     learning_rate: float = 3e-3,
     batch_size: int = 64,
@@ -32,7 +44,7 @@ def build_vae(
     precision: str = "float32",
     seed: int = 0,
 ) -> VAE:
-    """A compiled `conv_vae` for the images of the data set, whose learning rate decays over the epochs.
+    """A compiled `models.build_vae` for the images of the data set, whose learning rate decays over the epochs.
 
     >>> from functools import partial
     >>> from keras_ae import data, tuning
@@ -42,9 +54,12 @@ def build_vae(
     3
     """
     prepare(precision, seed)
-    vae = conv_vae(
+    vae = models.build_vae(
         dataset.image_shape,
         latent_dim,
+        network=network,
+        prior=prior,
+        objective=objective,
         class_names=dataset.class_names,
         conditioning=conditioning if dataset.class_names else "none",
         likelihood=likelihood,
@@ -52,6 +67,7 @@ def build_vae(
         beta=beta,
         seed=seed,
     )
+    vae.adapt(dataset.train)
     steps = data.steps_per_epoch(dataset.train, batch_size)
     vae.compile(recipe(steps, epochs, learning_rate))
     return vae
@@ -108,6 +124,7 @@ def builder(
     ('val_mse', 'reconstruct')
     """
     one_of(model, SPACES, "model")
+    settings = {name: value for name, value in settings.items() if value is not None}
     settings["conditioning"] = conditioning
     if model == "vae":
         return partial(build_vae, likelihood=likelihood, **settings), ELBO, None
@@ -132,7 +149,7 @@ def parse_space(model: str, texts: dict[str, str | None]) -> dict[str, list | tu
 
 
 def parse_choices(text: str, kind: type) -> list | tuple:
-    """Of "8,16,32" the list of numbers, of "8:256" the pair.
+    """Of "8,16,32" the list of numbers, of "8:256" the pair; of names, as "standard,flow:6", the list.
 
     Raises:
         InputError: the text is neither.
@@ -140,6 +157,8 @@ def parse_choices(text: str, kind: type) -> list | tuple:
     >>> parse_choices("8,16,32", int), parse_choices("1e-3:1e-2", float)
     ([8, 16, 32], (0.001, 0.01))
     """
+    if kind is str:
+        return text.split(",")
     try:
         numbers = [kind(number) for number in text.replace(":", ",").split(",")]
     except ValueError:

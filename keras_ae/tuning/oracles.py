@@ -34,7 +34,7 @@ class _Reliable:
     def _line(self, trial):
         ended = len(self.end_order)
         line = f"trial {ended}" + (f"/{self.expected}" if self.expected else "")
-        line += " | " + ", ".join(f"{name} {value:g}" for name, value in tuned(trial).items())
+        line += " | " + ", ".join(f"{name} {as_text(value)}" for name, value in tuned(trial).items())
         if trial.status != TrialStatus.COMPLETED:
             return f"{line} | failed: {self.reason(trial)}"
         line += f" | {self.objective.name} {trial.score:.6g} | {results(trial)['seconds']:.0f} s"
@@ -133,6 +133,15 @@ def oracle(method, space, objective, trials, epochs, seed):
         chosen.expected = trials
     chosen.epochs = epochs
     return chosen
+
+
+def as_text(value) -> str:
+    """A number in few digits, or a name.
+
+    >>> as_text(0.00030000001), as_text("vamp:500")
+    ('0.0003', 'vamp:500')
+    """
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def tuned(trial) -> dict:

@@ -15,7 +15,7 @@ from keras_ae.errors import InputError
 from keras_ae.files import atomic
 from keras_ae.objectives.elbo import bits_per_dimension
 from keras_ae.training import History, train
-from keras_ae.tuning.oracles import results, tuned
+from keras_ae.tuning.oracles import as_text, results, tuned
 from keras_ae.tuning.search import ELBO, MSE, Search
 
 # By objective: column -> what of a trial it shows
@@ -147,16 +147,18 @@ def _plot_objective(trials, first, objective, unit) -> Figure:
     figure, axes = _axes(first, objective + unit)
     places = [row[first] for row in trials]
     axes.plot(places, [row[objective] for row in trials], "o")
+    if isinstance(places[0], str):  # names
+        return figure
     if min(places) > 0:
         axes.set_xscale("log", base=2)
-    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.set_xticks(places, [as_text(place) for place in places])
     return figure
 
 
 def _plot_rate_distortion(trials, first, unit) -> Figure:
     figure, axes = _axes("KL" + unit, "reconstruction" + unit)
     for share, row in zip(np.linspace(0, 0.95, len(trials)), trials, strict=True):
-        axes.plot(row["KL"], row["reconstruction"], "o", color=colormaps["viridis"](share), label=f"{row[first]:g}")
+        axes.plot(row["KL"], row["reconstruction"], "o", color=colormaps["viridis"](share), label=as_text(row[first]))
     axes.legend(title=first)
     return figure
 
@@ -174,7 +176,7 @@ def _words(name: str) -> str:
 
 
 def _listed(values: dict) -> str:
-    return ", ".join(f"{_words(name)} {value:g}" for name, value in values.items())
+    return ", ".join(f"{_words(name)} {as_text(value)}" for name, value in values.items())
 
 
 def _shown(name: str, value) -> str:

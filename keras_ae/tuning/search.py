@@ -202,6 +202,6 @@ class Search(keras_tuner.Tuner):
 
 def _declare(hp, name, choices):
     if isinstance(choices, list):
-        return hp.Choice(name, choices, ordered=True)
+        return hp.Choice(name, choices, ordered=not isinstance(choices[0], str))
     number = hp.Int if all(isinstance(bound, int) for bound in choices) else hp.Float
     return number(name, *choices, sampling="log")

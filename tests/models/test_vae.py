@@ -199,7 +199,7 @@ def test_beta_changed_while_training_acts_on_every_backend():
     logs = vae.fit(batch(4), batch_size=2, epochs=3, verbose=0, callbacks=[Anneal()]).history
     weights = (np.array(logs["loss"]) - logs["reconstruction"]) / logs["kl"]
     np.testing.assert_allclose(weights, [1, 50, 0.1], rtol=1e-3)
-    assert vae.get_config()["beta"] == vae.beta == 0.1
+    assert vae.objective.get_config()["beta"] == vae.beta == 0.1
     results = vae.evaluate(batch(4), verbose=0, return_dict=True)
     np.testing.assert_allclose(results["loss"], results["reconstruction"] + 0.1 * results["kl"], rtol=1e-5)
 
@@ -316,8 +316,11 @@ def test_more_metrics_compare_image_and_reconstruction(tmp_path):
 
 def test_settings_that_nobody_gave():
     config = small_vae(conditioning="none").get_config()
-    expected = {"beta": 1.0, "kl_warmup_steps": 0, "free_bits": 0.0, "max_skipped_steps": 20, "seed": 0}
-    assert expected.items() <= config.items()
+    assert {"max_skipped_steps": 20, "seed": 0}.items() <= config.items()
+    expected = {"beta": 1.0, "kl_warmup_steps": 0, "free_bits": 0.0, "regularizers": []}
+    assert expected.items() <= config["objective"]["config"].items()
+    members = [config[part]["class_name"] for part in ("latent", "prior", "objective", "likelihood")]
+    assert members == ["Gaussian", "StandardNormal", "ELBO", "SquaredError"]
     standard, named = conv_vae((8, 8, 3)), conv_vae((8, 8, 3), 40, width=32)
     assert standard.latent_dim == 40
     assert standard.count_params() == named.count_params()
@@ -341,7 +344,7 @@ def test_settings_are_no_weights():
     vae = small_vae()
     paths = [variable.path for variable in (*vae.trainable_variables, *vae.weights)]
     assert not [path for path in paths if "beta" in path or "free_bits" in path]
-    assert vae.hyperparameters.built
+    assert vae.objective.hyperparameters.built
     assert vae.built
 
 

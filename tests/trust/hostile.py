@@ -22,6 +22,7 @@ from keras.src.backend.common import global_state
 from keras.src.saving import saving_lib
 
 import keras_ae
+from keras_ae import objectives, priors
 from keras_ae.layers import missing
 from keras_ae.trust import CONFIG, METADATA, WEIGHTS
 
@@ -93,6 +94,11 @@ def built_for(class_name, shape, **values):
     return with_config(change)
 
 
+def part(name, member):
+    """Another member of the family, which the file has no weights of."""
+    return with_config(lambda config: config.update({name: keras.saving.serialize_keras_object(member)}))
+
+
 def _encoder(build) -> keras.Model:
     """Makes something of an image (8, 8, 3), and of this one number, so that the rest of the encoder is small."""
     image = keras.Input((8, 8, 3), name="image")
@@ -116,7 +122,8 @@ def unused(layer, shape):
 
     def change(config):
         spare = keras.saving.serialize_keras_object(layer)
-        spare |= {"build_config": {"input_shape": shape}, "name": layer.name, "inbound_nodes": []}
+        spare |= {"build_config": {"input_shape": shape}, "name": "unused", "inbound_nodes": []}
+        spare["config"]["name"] = "unused"  # which no other layer has
         config["encoder"]["config"]["layers"].append(spare)
 
     return with_config(change)
@@ -313,6 +320,11 @@ KINDS = {
     "OneHot": Kind("memory", r"one image takes [\d,]+ MiB", many_classes),
     "Activation, of something large": large(lambda x: layers.Activation("gelu")(layers.UpSampling2D(300)(x))),
     "GaussianNoise, of something large": large(lambda x: layers.Softmax()(layers.UpSampling2D(300)(x))),
+    # Members of the family
+    "GaussianMixture, components": weighing(part("prior", priors.GaussianMixture(MANY // 8))),
+    "VampPrior, pseudo-images": weighing(part("prior", priors.VampPrior(MANY // 192))),
+    "FlowPrior, hidden features": weighing(part("prior", priors.FlowPrior(1, hidden=4000))),
+    "IWAE, draws": Kind("memory", r"one image takes [\d,]+ MiB", part("objective", objectives.IWAE(10_000))),
     # Time
     "FillMissing, iterations": Kind(
         "time",
@@ -403,6 +415,8 @@ def _harm(name, path, folder) -> str:
         model = saving_lib.load_model(io.BytesIO(path.read_bytes()), compile=False)
         inputs = [np.zeros((1, *tensor.shape[1:]), tensor.dtype) for tensor in model.encoder.inputs]
         model.encoder.predict(inputs, verbose=0)
+        if model.conditioning == "none":
+            model.evaluate(inputs[0], verbose=0)
     except Exception as error:  # it may stumble when the harm is done
         if os.environ.get("HOSTILE_DEBUG"):
             print(name, type(error), str(error)[:300])
