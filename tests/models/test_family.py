@@ -1,4 +1,4 @@
-"""Members together: each trains, saves, samples, interpolates and completes, and their bounds are those of closed forms."""
+"""Members together: each trains, saves, samples, interpolates, completes; and their bounds against closed forms."""
 
 import keras
 import numpy as np
