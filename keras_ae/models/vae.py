@@ -217,6 +217,7 @@ class VAE(Generation, GuardedModel):
         return config
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
+        self.objective.check_ready()
         y = self._checked_target(x, y, kwargs.get("sample_weight"))
         if isinstance(kwargs.get("validation_data"), tuple | list):
             val_x, val_y, val_weight = keras.utils.unpack_x_y_sample_weight(tuple(kwargs["validation_data"]))

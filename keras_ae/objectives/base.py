@@ -112,6 +112,13 @@ class Objective(keras.layers.Layer):
     def adapt(self, split) -> None:
         """Takes what depends on the training images from a `data.Split`."""
 
+    def check_ready(self) -> None:
+        """Returns if a training may begin.
+
+        Raises:
+            InputError: `adapt` is missing.
+        """
+
 
 def not_below_0(**numbers: float) -> None:
     """Returns if none of the numbers is below 0.

@@ -91,6 +91,10 @@ class ELBO(Objective):
         for regularizer in self.regularizers:
             regularizer.adapt(split)
 
+    def check_ready(self) -> None:
+        for regularizer in self.regularizers:
+            regularizer.check_ready()
+
     def scratch(self, inputs, outputs) -> int:
         """A few numbers."""
         return 8

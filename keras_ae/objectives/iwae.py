@@ -50,10 +50,11 @@ class IWAE(Objective):
 
     def terms(self, inference: Inference, *, step, sample_weight, training: bool) -> dict:
         log_weights = inference.log_weights()
-        bound = ops.logsumexp(log_weights, axis=1) - math.log(self.k)
+        total = ops.logsumexp(log_weights, axis=1, keepdims=True)
+        bound = total[:, 0] - math.log(self.k)
         gain = bound
         if self.dreg:
-            share = ops.stop_gradient(ops.softmax(log_weights, axis=1))
+            share = ops.stop_gradient(ops.exp(log_weights - total))
             # Of value 0: its gradients are the bound's, and the draws' shares for `credited`.
             surrogate = ops.sum(share * (log_weights + inference.by_image(inference.credit)), axis=1)
             gain = ops.stop_gradient(bound) + surrogate - ops.stop_gradient(surrogate)

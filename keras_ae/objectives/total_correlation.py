@@ -37,6 +37,13 @@ class Regularizer(keras.layers.Layer):
     def adapt(self, split) -> None:
         """Takes what depends on the training images from a `data.Split`."""
 
+    def check_ready(self) -> None:
+        """Returns if a training may begin.
+
+        Raises:
+            InputError: `adapt` is missing.
+        """
+
 
 @keras.saving.register_keras_serializable("keras_ae")
 class TotalCorrelation(Regularizer):
@@ -50,7 +57,7 @@ class TotalCorrelation(Regularizer):
         images: N, how many the model trains on; `adapt` sets it.
 
     Raises:
-        InputError: a weight below 0. At the first step: `images` is not known, or is smaller than a batch.
+        InputError: a weight below 0. In `fit`: `images` is not known, or is smaller than a batch.
 
     >>> TotalCorrelation(6, images=1000).weight_in_loss
     5.0
@@ -73,12 +80,14 @@ class TotalCorrelation(Regularizer):
     def adapt(self, split) -> None:
         self.images = len(split)
 
-    def terms(self, inference: Inference, sample_weight):
+    def check_ready(self) -> None:
         if self.images is None:
             raise InputError(
                 "the total correlation needs the number of training images: call vae.adapt(dataset.train), or give "
                 "TotalCorrelation(images=...)"
             )
+
+    def terms(self, inference: Inference, sample_weight):
         draw = inference.draw
         z, z_mean, z_log_var = (ops.reshape(x, (-1, math.prod(x.shape[1:]))) for x in draw[:3])
         z_mean, z_log_var = backends.gather(z_mean), backends.gather(z_log_var)
@@ -114,7 +123,8 @@ def stratified_log_weights(batch, images: int):
     """
     if isinstance(batch, int) and not 2 <= batch <= images:
         raise InputError(
-            f"the total correlation of batches of {batch} among {images} images is not known; give 2 or more"
+            f"the total correlation of a batch of {batch} among {images} images is not known; "
+            f"give batches of 2 to {images}"
         )
     rows = ops.arange(batch)
     others = batch - 1

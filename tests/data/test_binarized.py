@@ -1,5 +1,6 @@
 """Grey images drawn as 0 and 1."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -28,8 +29,9 @@ def test_training_draws_anew_each_epoch_and_all_else_once():
     dataset = greys(40).binarized()
 
     def epoch(number, seed=3, batch_size=8):
-        stream = data.training_batches(dataset.train, batch_size, seed=seed, epoch=number)
-        batches = [stream[index] for index in range(40 // batch_size)]
+        stream = iter(data.training_batches(dataset.train, batch_size, seed=seed, epoch=number, endless=True))
+        batches = [next(stream) for _ in range(40 // batch_size)]
+        batches = [{name: keras.ops.convert_to_numpy(value) for name, value in batch.items()} for batch in batches]
         order = np.argsort(np.concatenate([batch["label"] for batch in batches]))
         return np.concatenate([batch["image"] for batch in batches])[order]
 
@@ -38,7 +40,7 @@ def test_training_draws_anew_each_epoch_and_all_else_once():
     np.testing.assert_array_equal(first, epoch(0, batch_size=20))  # whatever the batches are
     for other in (epoch(1), epoch(0, seed=4)):
         assert not np.array_equal(first, other)
-    evaluated = [batch["image"] for batch in data.evaluation_batches(dataset.test, 7)]
+    evaluated = [keras.ops.convert_to_numpy(batch["image"]) for batch in data.evaluation_batches(dataset.test, 7)]
     np.testing.assert_array_equal(np.concatenate(evaluated), dataset.test.batch(slice(None))["image"])
     np.testing.assert_array_equal(evaluated[0][1], dataset.train.batch(np.array([2]))["image"][0])  # by the image alone
     assert not np.array_equal(dataset.train.batch(slice(None))["image"], first)

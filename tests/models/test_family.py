@@ -13,6 +13,7 @@ from tests.helpers import CLASSES, batch, run_layer_or_model, set_weights, varia
 
 to_numpy = keras.ops.convert_to_numpy
 SHAPE = (6, 5, 1)
+PIXELS = 30
 LATENTS, VARIANCE = 2, 0.5  # of the linear model, and of its pixels
 
 
@@ -47,11 +48,11 @@ def test_a_member_trains_samples_interpolates_and_completes(tmp_path, name):
     data = batch(image_shape=SHAPE)
     vae = member(**MEMBERS[name])
     labels = None if vae.conditioning == "none" else data["label"]
-    vae.compile(keras.optimizers.Adam(1e-2))
-    before = variables(vae)
-    history = vae.fit(data, batch_size=3, epochs=2, verbose=0).history
+    vae.compile(keras.optimizers.Adam(1e-3))
+    before, start = variables(vae), vae.evaluate(data, verbose=0, return_dict=True)
+    history = vae.fit(data, batch_size=3, epochs=3, verbose=0).history
     assert not any(history["skipped_steps"])
-    assert history["loss"][1] < history["loss"][0]
+    assert vae.evaluate(data, verbose=0, return_dict=True)["loss"] < start["loss"]
     trained = len(vae.trainable_variables)
     moved = [not np.array_equal(*pair) for pair in zip(before[:trained], variables(vae)[:trained], strict=True)]
     assert all(moved), [v.path for v, m in zip(vae.trainable_variables, moved, strict=True) if not m]
@@ -76,15 +77,15 @@ def test_a_member_trains_samples_interpolates_and_completes(tmp_path, name):
 def linear(objective="elbo", exact: bool = True, prior="standard", **kwargs) -> keras_ae.VAE:
     """x ~ N(W z + b, 1/2) with z ~ N(0, I): a likelihood of squared error. The encoder gives the exact posterior, whose
     covariance is diagonal as the columns of W are orthogonal; or a posterior somewhat wide of it."""
-    columns = np.linalg.qr(np.random.default_rng(0).normal(size=(np.prod(SHAPE), LATENTS)))[0] * [1.5, 0.7]
-    offset = np.random.default_rng(1).normal(0.5, 0.1, np.prod(SHAPE))
+    columns = np.linalg.qr(np.random.default_rng(0).normal(size=(PIXELS, LATENTS)))[0] * [1.5, 0.7]
+    offset = np.random.default_rng(1).normal(0.5, 0.1, PIXELS)
     precision = 1 + (columns**2).sum(0) / VARIANCE
     gain = columns / VARIANCE / precision
     image, z = keras.Input(SHAPE), keras.Input((LATENTS,))
     flat = keras.layers.Flatten()(image)
     heads = [keras.layers.Dense(LATENTS), keras.layers.Dense(LATENTS)]
     encoder = keras.Model(image, [head(flat) for head in heads])
-    dense = keras.layers.Dense(np.prod(SHAPE))
+    dense = keras.layers.Dense(PIXELS)
     decoder = keras.Model(z, keras.layers.Reshape(SHAPE)(dense(z)))
     dense.set_weights([columns.T, offset])
     shift, widen = (0, 0) if exact else (0.3, 0.5)
@@ -124,7 +125,7 @@ def test_the_bound_grows_with_the_draws_to_the_likelihood():
         bounds.append(to_numpy(vectors["iwae"]).mean())
         # The bound of one draw is the ELBO, whatever k.
         np.testing.assert_allclose(to_numpy(vectors["elbo"]).mean(), bounds[0], atol=0.1)
-    expected = log_density(vae, images[:1])[0]
+    expected = float(log_density(vae, images[:1]))
     assert bounds[0] < bounds[1] - 0.1 < bounds[2] - 0.1
     assert bounds[2] < expected + 0.02
     np.testing.assert_allclose(bounds[2], expected, atol=0.05)
@@ -139,13 +140,13 @@ def update(vae, images, batch_size=None) -> list[np.ndarray]:
 
 
 def test_doubly_reparameterised_gradients_are_those_of_the_bound():
-    images = np.repeat(batch(1, SHAPE)["image"], 20_000, axis=0)
+    images = np.repeat(batch(1, SHAPE)["image"], 60_000, axis=0)
     plain = update(linear(IWAE(4, dreg=False), exact=False), images)
     doubly = update(linear(IWAE(4), exact=False), images)
     for one, other in zip(plain[4:], doubly[4:], strict=True):  # the decoder's, of the same draws
         np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-4)
     for one, other in zip(plain[:4], doubly[:4], strict=True):  # the encoder's, equal in their mean
-        np.testing.assert_allclose(other, one, atol=0.05 * np.abs(one).max() + 2e-3)
+        assert np.linalg.norm(other - one) < 0.1 * np.linalg.norm(one)
         assert not np.array_equal(one, other)
 
 

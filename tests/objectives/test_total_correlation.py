@@ -71,5 +71,5 @@ def test_it_is_numpys_for_a_batch():
 def test_a_batch_that_is_no_sample_of_the_images_is_refused():
     mean, log_var = posteriors(4)
     for rows, images in ((1, 50), (4, 3)):
-        with pytest.raises(InputError, match=f"no total correlation of a batch of {rows} among {images} images"):
+        with pytest.raises(InputError, match=f"of a batch of {rows} among {images} images is not known"):
             estimate(mean[:rows], mean[:rows], log_var[:rows], images)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_ae.priors import get_prior
+from keras_ae.priors import FlowPrior, get_prior
 from tests.helpers import set_weights
 
 to_numpy = keras.ops.convert_to_numpy
@@ -18,11 +18,11 @@ def encode(images):
     return 4 * flat - 2, flat - 1.5
 
 
-def prior(name: str, shape=(2,)):
+def prior(name, shape=(2,)):
     made = get_prior(name)
     made.build((None, *shape), (None, 1, 2, 1))
     set_weights(made.weights)
-    for weight in made.weights:
+    for weight in made.weights if name == "mixture:3" else ():
         weight.assign(weight + 1.5 * np.sin(np.arange(np.prod(weight.shape)).reshape(weight.shape)))
     return made
 
@@ -63,17 +63,17 @@ def test_a_mixture_is_scipys():
 
 
 def test_a_flow_is_invertible_and_its_volume_that_of_its_jacobian():
-    made = prior("flow:3", (2, 2, 1))
+    made = prior(FlowPrior(3, hidden=8), (2, 2, 1))
     z = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
     noise, log_determinant = made.to_noise(tensor(z))
     np.testing.assert_allclose(to_numpy(made.from_noise(noise)), z, atol=1e-4)
-    step = 1e-2
+    step = 2e-3
     for row in range(5):
         shifted = z[row] + step * np.concatenate([np.eye(4), -np.eye(4)]).astype("float32")
         ends = to_numpy(made.to_noise(tensor(shifted))[0]).astype("float64")
         jacobian = (ends[:4] - ends[4:]) / (2 * step)
         expected = np.linalg.slogdet(jacobian)[1]
-        np.testing.assert_allclose(to_numpy(log_determinant)[row], expected, atol=0.03)
+        np.testing.assert_allclose(to_numpy(log_determinant)[row], expected, atol=0.01)
 
 
 def test_one_seed_gives_the_same_draws():
