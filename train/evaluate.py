@@ -8,9 +8,11 @@ import json
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import _environment
 import _flags
+import _types
 
 COMPLETED = 100  # images that a VAE completes, if --limit does not say: each takes about a second
 
@@ -23,6 +25,12 @@ def parser() -> _flags.Parser:
     add("--split", choices=("train", "validation", "test"), default="test", help="which images")
     add("--per-class", action="store_true", help="also the images of each class alone")
     _flags.add_corruption(add, "instead of the one trained on; a VAE completes what it hides")
+    add(
+        "--draws",
+        type=_types.positive,
+        metavar="N",
+        help="also a VAE's log-likelihood, by so many draws an image: 5000 in papers, 500 for convolutions",
+    )
     add("--json", action="store_true", help="one JSON object instead of a table")
     add("--smoke", action="store_true", help="few images, to see that everything runs")
     _flags.add_data(parser, None)
@@ -36,6 +44,7 @@ def main() -> None:
         args.limit = args.limit or 20
     _environment.set_environment(parse, args.backend)
     from keras_ae import open_model
+    from keras_ae.data.cache import default_cache_dir
     from keras_ae.evaluation import as_table, evaluate, per_class
 
     if args.trust:
@@ -49,7 +58,9 @@ def main() -> None:
     if task and saved.is_vae:
         split = replace(split, indices=split.indices[: args.limit or COMPLETED])
     measure = partial(evaluate, saved.model, task=task, loss=saved.loss)
-    results = measure(split)
+    kept = Path(args.cache_dir).expanduser() if args.cache_dir else default_cache_dir()
+    likelihood = {"draws": args.draws, "kept": kept, "verbose": sys.stderr.isatty()} if args.draws else {}
+    results = measure(split, **likelihood)
     classes = per_class(measure, dataset, split) if args.per_class else {}
     about = {"dataset": dataset.name, "split": args.split, "images": len(split)}
     results = ({"task": task.name, "corruption": task.corruption or "none"} if task else {}) | results

@@ -94,9 +94,12 @@ def thresholds(key: tuple[int, int], rows: np.ndarray, shape: tuple[int, int, in
     True
     """
     values = np.empty((len(rows), *shape), "float32")
+    random = np.random.Generator(np.random.Philox(key=key))
+    state = random.bit_generator.state
     for value, row in zip(values, rows, strict=True):
-        stream = np.random.Philox(key=key, counter=[0, 0, row, 0])  # 2^128 numbers from the next row's
-        np.random.Generator(stream).random(dtype="float32", out=value)
+        state["state"]["counter"][2] = row  # 2^128 numbers from the next row's
+        random.bit_generator.state = state
+        random.random(dtype="float32", out=value)
     return values
 
 

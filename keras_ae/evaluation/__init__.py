@@ -16,7 +16,13 @@ __all__ = ["as_table", "evaluate", "per_class"]
 
 
 def evaluate(
-    model: keras.Model, images: Dataset | Split, *, task: Task | None = None, loss: str | None = None
+    model: keras.Model,
+    images: Dataset | Split,
+    *,
+    task: Task | None = None,
+    loss: str | None = None,
+    draws: int | None = None,
+    **kwargs,
 ) -> dict[str, float]:
     """Measures a model on a split, or on the test split of a data set. The model stays as it is.
 
@@ -29,6 +35,9 @@ def evaluate(
     Args:
         task: what an autoencoder was trained for, or what a VAE is to complete, as `get_task` gives it.
         loss: the name of the autoencoder's loss; `None` for the task's own.
+        draws: of a VAE, for each image: adds `log_likelihood`, its mean over the images, with its `standard_error`.
+            Papers use 5,000.
+        kwargs: `seed`, `kept` and `verbose` go to `evaluation.likelihood.log_likelihoods`.
 
     Raises:
         InputError: there are no images; an autoencoder has no task; a VAE has one that does not complete; the images
@@ -49,12 +58,14 @@ def evaluate(
         raise InputError("there are no images to measure on; give a split that has some")
     if task is not None:
         task.check(dataset)
+    if draws is not None and (task is not None or not isinstance(model, VAE)):
+        raise InputError("only a VAE without a task has a log-likelihood; leave out the draws")
     if not isinstance(model, VAE):
         if task is None:
             raise InputError("an autoencoder is measured by its task; give task=get_task('reconstruct') or another")
         return evaluate_task(model, split, task, loss)
     if task is None:
-        return evaluate_vae(model, split)
+        return evaluate_vae(model, split, draws, **kwargs)
     if not task.hides:
         raise InputError(f"a VAE is measured by its ELBO or completes images; the task '{task.name}' is neither")
     return evaluate_completions(model, split, task)

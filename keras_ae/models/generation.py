@@ -137,6 +137,25 @@ class Generation:
 
     complete = complete
 
+    def log_likelihood(self, images: np.ndarray, labels=None, draws: int = 5000, seed: int = 0) -> np.ndarray:
+        """log p(image) in nats, (n,) float64, by importance sampling with draws from the posterior: a lower bound that
+        grows with their number (Burda et al. 2016, section 5). See `keras_ae.evaluation.likelihood`.
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.build_vae((8, 8, 1), latent_dim=2, network="mlp", width=4)
+        >>> vae.log_likelihood(np.zeros((5, 8, 8, 1)), draws=10).shape
+        (5,)
+        """
+        from keras_ae.evaluation.likelihood import log_likelihoods  # its floor is above this one
+
+        images = checked_images(images, self.image_shape)
+        label = self.label_ids(labels, len(images))
+
+        def batch(places: slice) -> dict:
+            return {"image": images[places]} | ({} if label is None else {"label": label[places]})
+
+        return log_likelihoods(self, batch, len(images), draws, seed=seed)
+
     def label_ids(self, labels, n: int) -> np.ndarray | None:
         """Ids (n,) int32 for ids or class names, one for all or one each; `None` of a model that takes none.
 

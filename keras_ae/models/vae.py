@@ -282,21 +282,25 @@ class VAE(Generation, GuardedModel):
         }
         return Step((ops.mean(vectors["loss"]),), vectors, outputs)
 
-    def infer(self, image, label, scored, sample_weight=None, training=False):
+    def infer(self, image, label, scored, sample_weight=None, training=False, *, objective=None, noise=None):
         """Encodes images, draws, decodes: the only pass through both networks.
 
         Args:
             image, scored: what is encoded and what the likelihood scores, (batch, height, width, channels).
             label: (batch,) or `None`.
+            objective: which draws k an image; the model's own where `None`.
+            noise: of the draws, (batch x k, *latent_shape), standard normal; drawn here where `None`.
 
         Returns:
             The `Inference`; the decoder's output and the scored images, both of each draw (batch x k, ...).
         """
-        k = self.objective.k
+        objective = objective or self.objective
+        k = objective.k
         outputs = self._float32(self.encoder(self.encoder_inputs(image, label), training=training))
-        shape = ops.shape(outputs[0])
-        noise = self.posterior_noise((k * shape[0], *shape[1:]), training)
-        draw, credit = self.latent.posterior(outputs, noise, self.prior, self.objective, self.encode_pseudo_images)
+        if noise is None:
+            shape = ops.shape(outputs[0])
+            noise = self.posterior_noise((k * shape[0], *shape[1:]), training)
+        draw, credit = self.latent.posterior(outputs, noise, self.prior, objective, self.encode_pseudo_images)
         if k > 1:
             label, scored, sample_weight = (
                 None if x is None else ops.repeat(x, k, axis=0) for x in (label, scored, sample_weight)

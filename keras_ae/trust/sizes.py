@@ -36,7 +36,7 @@ def check_sizes(config: dict, numbers: int, memory: int) -> None:
     if made > 2 * numbers + SPARE:  # metrics and seeds are in no file; nor are layers that the model does not use
         raise RefusedError(f"it makes {made:,} variables for {wanted:,} weights")
     at_once = getattr(model, "images_at_once", 1)  # of a model that draws several times for an image
-    if (taken := BYTES * at_once * _numbers_per_image(model)) > memory:
+    if (taken := BYTES * at_once * numbers_per_image(model)) > memory:
         raise RefusedError(
             f"one image takes {taken / 2**20:,.0f} MiB in it and {memory / 2**20:,.0f} are allowed; "
             "allow more with --max-memory (in Python memory=...)"
@@ -53,7 +53,7 @@ def _built_without_values(config: dict) -> tuple[keras.Model, list]:
         global_state.set_global_attribute(UNINITIALIZED, [])  # or the next model would give them values
 
 
-def _numbers_per_image(model) -> int:
+def numbers_per_image(model) -> int:
     """Of all layers together: what is not needed any more is not subtracted."""
     layers = _all_layers(model)
     total = sum(_of_call(layer, node) for layer in layers for node in layer._inbound_nodes)

@@ -1,0 +1,60 @@
+"""Small VAEs of all kinds, and a linear one of which everything has a closed form."""
+
+import keras
+import numpy as np
+from scipy import stats
+
+import keras_ae
+from keras_ae import build_vae
+from keras_ae.objectives import TotalCorrelation
+from tests.helpers import CLASSES, set_weights
+
+SHAPE = (6, 5, 1)
+PIXELS = 30
+LATENTS, VARIANCE = 2, 0.5  # of a pixel, as in the squared error
+
+
+def member(latent_dim=4, conditioning="both", **kwargs) -> keras_ae.VAE:
+    vae = build_vae(
+        SHAPE, latent_dim, width=4, class_names=CLASSES, conditioning=conditioning, likelihood="gaussian", **kwargs
+    )
+    set_weights(vae.encoder.weights + vae.decoder.weights)
+    return vae
+
+
+MEMBERS = {
+    "spatial": {"latent_dim": (2, 3, 2)},
+    "mixture": {"prior": "mixture:3"},
+    "vamp": {"prior": "vamp:3"},
+    "flow": {"prior": "flow:2", "latent_dim": (2, 3, 1)},
+    "iwae": {"objective": "iwae:3", "network": "mlp"},
+    "tc": {"regularizers": [TotalCorrelation(6, images=50)], "network": "gated", "latent_dim": (1, 2, 2)},
+    "residual": {"network": "residual", "conditioning": "none", "prior": "vamp:2", "objective": "iwae:2"},
+}
+
+
+def linear(objective="elbo", exact: bool = True, prior="standard", **kwargs) -> keras_ae.VAE:
+    """x ~ N(W z + b, 1/2) with z ~ N(0, I): a likelihood of squared error. The encoder gives the exact posterior, whose
+    covariance is diagonal as the columns of W are orthogonal; or a posterior somewhat wide of it."""
+    columns = np.linalg.qr(np.random.default_rng(0).normal(size=(PIXELS, LATENTS)))[0] * [1.5, 0.7]
+    offset = np.random.default_rng(1).normal(0.5, 0.1, PIXELS)
+    precision = 1 + (columns**2).sum(0) / VARIANCE
+    gain = columns / VARIANCE / precision
+    image, z = keras.Input(SHAPE), keras.Input((LATENTS,))
+    flat = keras.layers.Flatten()(image)
+    heads = [keras.layers.Dense(LATENTS), keras.layers.Dense(LATENTS)]
+    encoder = keras.Model(image, [head(flat) for head in heads])
+    dense = keras.layers.Dense(PIXELS)
+    decoder = keras.Model(z, keras.layers.Reshape(SHAPE)(dense(z)))
+    dense.set_weights([columns.T, offset])
+    shift, widen = (0, 0) if exact else (0.3, 0.5)
+    heads[0].set_weights([gain, -offset @ gain + shift])
+    heads[1].set_weights([np.zeros_like(gain), -np.log(precision) + widen])
+    return keras_ae.VAE(encoder, decoder, objective=objective, prior=prior, **kwargs)
+
+
+def log_density(vae, images) -> np.ndarray:
+    """log p(x), exact."""
+    columns, offset = (weight.astype("float64") for weight in vae.decoder.get_weights())
+    covariance = columns.T @ columns + VARIANCE * np.eye(len(offset))
+    return stats.multivariate_normal(offset, covariance).logpdf(images.reshape(len(images), -1))
