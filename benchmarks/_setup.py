@@ -52,11 +52,11 @@ def prepare(parser: flags.Parser, backend: str | None, *, images: bool = True) -
         _forget_tensorflow()
 
 
-def load(name: str, args, limit: int | None = None):
+def load(name: str, args, **kwargs):
     """The data set of that name, in the places that the flags name."""
     from keras_ae import data
 
-    dataset = data.load(name, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=limit)
+    dataset = data.load(name, data_dir=args.data_dir, cache_dir=args.cache_dir, **kwargs)
     _forget_tensorflow()
     return dataset
 

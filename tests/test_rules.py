@@ -6,9 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-DOORS = {
-    "models": {"keras_ae.evaluation.likelihood.log_likelihoods"}
-}  # opened inside a method, or it would be a circle
+DOORS = {"models": {"keras_ae.evaluation.likelihood.log_likelihoods"}}  # opened inside a method
 FRAMEWORKS = {path.stem for path in ROOT.glob("keras_ae/backends/[a-z]*.py")}
 
 

@@ -87,7 +87,7 @@ def main() -> None:
     args, codes = arguments()
     from keras_ae import open_model, pictures, restore_images
 
-    dataset = load(args.dataset, args, args.limit)
+    dataset = load(args.dataset, args, limit=args.limit)
     splits = {
         "train": replace(dataset.train, indices=dataset.train.indices[:TRAINING]),
         "test": dataset.test,

@@ -107,7 +107,7 @@ def main() -> None:
 
     from keras_ae import InputError, load_model, pictures
 
-    dataset = load(args.dataset, args, args.limit)
+    dataset = load(args.dataset, args, limit=args.limit)
     if not dataset.class_names:
         raise InputError(f"{dataset.name} has no classes; take a data set with labels")
     autoencoder, vae = load_model(args.autoencoder), load_model(args.vae)

@@ -27,7 +27,7 @@ def main() -> None:
     from keras_ae import InputError
     from keras_ae.objectives.elbo import bits_per_dimension
 
-    dataset = load(args.dataset, args, args.limit)
+    dataset = load(args.dataset, args, limit=args.limit)
     values = math.prod(dataset.image_shape)
     if len(dataset.train) <= values:
         raise InputError(
