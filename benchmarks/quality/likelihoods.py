@@ -1,0 +1,117 @@
+"""Test log-likelihoods of VAEs on binarised MNIST and Fashion-MNIST, as papers report them.
+
+python benchmarks/quality/likelihoods.py --runs runs/likelihoods --only mnist-vae
+
+Each model is trained on images that are binarised anew in each epoch, with 10,000 of the training images held out; the
+weights of the lowest validation loss are measured on all 10,000 test images, binarised once, by importance sampling. A
+training that was stopped resumes. A row takes about an hour of two cores.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from _setup import add_places, environment, flags, load, parser, prepare
+
+RATE = 1.5e-3  # of Adam, at its peak
+WARMUP = 4000  # steps, of the weight of the KL
+GATED = {"network": "gated", "latent_dim": 40}
+IWAE = {"network": "mlp", "latent_dim": 50}
+# name -> (settings of the model, of the training, draws of the measurement)
+MODELS = {
+    "vae": (GATED, {"epochs": 300}, 5000),
+    "vamp": ({**GATED, "prior": "vamp:500"}, {"epochs": 150}, 5000),
+    "flow": ({**GATED, "prior": "flow:6"}, {"epochs": 220}, 5000),
+    "iwae-1": ({**IWAE, "objective": "iwae:1"}, {"epochs": 400, "validation": 0}, 5000),
+    "iwae-5": ({**IWAE, "objective": "iwae:5"}, {"epochs": 200, "validation": 0}, 5000),
+    "iwae-50": ({**IWAE, "objective": "iwae:50"}, {"epochs": 40, "validation": 0}, 5000),
+    "conv": ({"network": "residual", "latent_dim": 40, "prior": "flow:6"}, {"epochs": 40}, 500),
+}
+DATASETS = {"mnist": list(MODELS), "fashion_mnist": ["vae", "vamp", "flow", "conv"]}
+ROWS = {f"{dataset.split('_')[0]}-{name}": (dataset, name) for dataset, names in DATASETS.items() for name in names}
+
+
+def trained(folder: Path, dataset, settings: dict, epochs: int, batch_size: int, seed: int):
+    """The model of the lowest validation loss, or the last one where nothing validates; and the seconds that the
+    training took, in all its parts."""
+    import keras
+    from keras.optimizers.schedules import CosineDecay
+
+    import keras_ae
+    from keras_ae import data, training
+
+    training.prepare("float32", seed)
+    settings = {"likelihood": "bernoulli", "seed": seed, **settings}
+    if "objective" not in settings:
+        settings["kl_warmup_steps"] = WARMUP
+    vae = keras_ae.build_vae(dataset.image_shape, **settings)
+    vae.adapt(dataset.train)
+    steps = epochs * data.steps_per_epoch(dataset.train, batch_size)
+    vae.compile(keras.optimizers.Adam(CosineDecay(RATE / 10, steps - 500, warmup_target=RATE, warmup_steps=500)))
+    before, started = _seconds(folder), time.time()
+
+    def note(epoch, logs):
+        (folder / "seconds.json").write_text(json.dumps(before + time.time() - started))
+
+    keras_ae.train(
+        vae,
+        dataset,
+        folder,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=note)],
+    )
+    best = folder / "best.keras"
+    return keras_ae.load_model(best if best.exists() else folder / "model.keras"), _seconds(folder)
+
+
+def _seconds(folder: Path) -> float:
+    path = folder / "seconds.json"
+    return json.loads(path.read_text()) if path.exists() else 0.0
+
+
+def main() -> None:
+    parse = parser(__doc__)
+    flags.add_backend(parse)
+    add = parse.add_argument
+    add("--runs", type=Path, required=True, metavar="DIR", help="where the runs are, or will be")
+    add("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"some of {', '.join(ROWS)}")
+    add("--epochs", type=flags.positive, help="instead of each row's own")
+    add("--draws", type=flags.positive, help="of the measurement, instead of each row's own")
+    add("--batch-size", type=flags.positive, default=100, help="images a step")
+    add("--seed", type=int, default=0, help="of weights, order, binarisation and noise")
+    add_places(parse)
+    args = parse.parse_args()
+    environment.restart_with_allocator()
+    prepare(parse, args.backend)
+    print("| row | epochs | minutes | validation ELBO | test ELBO | test log-likelihood | draws |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for row in args.only or ROWS:
+        name, model = ROWS[row]
+        settings, plan, draws = MODELS[model]
+        print(as_row(row, *measured(args, row, name, settings, dict(plan), args.draws or draws)), flush=True)
+
+
+def measured(args, row: str, name: str, settings: dict, plan: dict, draws: int):
+    from keras_ae import evaluate
+
+    dataset = load(name, args, validation=plan.pop("validation", 10_000)).binarized()
+    epochs = args.epochs or plan["epochs"]
+    folder = args.runs / row
+    vae, seconds = trained(folder, dataset, settings, epochs, args.batch_size, args.seed)
+    validation = evaluate(vae, dataset.validation)["elbo"] if len(dataset.validation) else None
+    return epochs, seconds, validation, evaluate(vae, dataset, draws=draws, kept=folder, verbose=sys.stderr.isatty())
+
+
+def as_row(row, epochs, seconds, validation, test) -> str:
+    likelihood = f"{test['log_likelihood']:.2f} ± {test['standard_error']:.2f}"
+    elbo = "-" if validation is None else f"{validation:.2f}"
+    return f"| {row} | {epochs} | {seconds / 60:.0f} | {elbo} | {test['elbo']:.2f} | {likelihood} | {test['draws']} |"
+
+
+if __name__ == "__main__":
+    flags.run(main)
