@@ -18,18 +18,16 @@ def member(latent_dim=4, conditioning="both", **kwargs) -> keras_ae.VAE:
     vae = build_vae(
         SHAPE, latent_dim, width=4, class_names=CLASSES, conditioning=conditioning, likelihood="gaussian", **kwargs
     )
-    set_weights(vae.encoder.weights + vae.decoder.weights)
+    set_weights(vae.encoder.weights + vae.decoder.weights + vae.prior.weights)
     return vae
 
 
-MEMBERS = {
-    "spatial": {"latent_dim": (2, 3, 2)},
-    "mixture": {"prior": "mixture:3"},
+MEMBERS = {  # each part in one of them, and priors and objectives of several draws together
+    "spatial mixture": {"latent_dim": (2, 3, 2), "prior": "mixture:3"},
     "vamp": {"prior": "vamp:3"},
-    "flow": {"prior": "flow:2", "latent_dim": (2, 3, 1)},
-    "iwae": {"objective": "iwae:3", "network": "mlp"},
-    "tc": {"regularizers": [TotalCorrelation(6, images=50)], "network": "gated", "latent_dim": (1, 2, 2)},
-    "residual": {"network": "residual", "conditioning": "none", "prior": "vamp:2", "objective": "iwae:2"},
+    "residual flow": {"network": "residual", "latent_dim": (2, 3, 1), "prior": "flow:2"},
+    "mlp iwae vamp": {"network": "mlp", "objective": "iwae:3", "prior": "vamp:2", "conditioning": "none"},
+    "gated tc": {"network": "gated", "latent_dim": (1, 2, 2), "regularizers": [TotalCorrelation(6, images=50)]},
 }
 
 

@@ -5,24 +5,37 @@ import sys
 import keras
 import numpy as np
 
+from tests.family import MEMBERS, SHAPE, member
 from tests.helpers import batch, small_vae
 
-NOISE = np.random.default_rng(5).normal(size=(6, 4)).astype("float32")
+LIKELIHOODS = ("squared_error", "bernoulli", "gaussian", "gaussian_learned")
+
+
+def models():
+    """Name, VAE and images of each."""
+    for name in LIKELIHOODS:
+        yield name, small_vae(likelihood=name, free_bits=0.05, conditioning="both"), batch()
+    for name, settings in MEMBERS.items():
+        yield name, member(**settings), batch(image_shape=SHAPE)
 
 
 def main() -> None:
     results = {}
-    for likelihood in ("squared_error", "bernoulli", "gaussian", "gaussian_learned"):
-        vae = small_vae(likelihood=likelihood, free_bits=0.05, conditioning="both")
-        vae.posterior_noise = lambda shape, training: keras.ops.convert_to_tensor(NOISE)
+    for name, vae, images in models():
+        if name in MEMBERS:
+            labels = None if vae.conditioning == "none" else images["label"]
+            results[f"{name}/log_likelihood"] = vae.log_likelihood(images["image"], labels, draws=3)
+        shape = (6 * vae.objective.k, *vae.latent_shape)
+        noise = np.random.default_rng(5).normal(size=shape).astype("float32")
+        vae.posterior_noise = lambda shape, training, noise=noise: keras.ops.convert_to_tensor(noise)
         vae.compile(keras.optimizers.SGD(1.0))
         start = [keras.ops.convert_to_numpy(weight).copy() for weight in vae.trainable_variables]
-        logs = vae.fit(batch(), batch_size=6, shuffle=False, verbose=0).history
-        for name, values in logs.items():
-            results[f"{likelihood}/{name}"] = values[0]
+        logs = vae.fit(images, batch_size=6, shuffle=False, verbose=0).history
+        for term, values in logs.items():
+            results[f"{name}/{term}"] = values[0]
         for number, (before, weight) in enumerate(zip(start, vae.trainable_variables, strict=True)):
-            results[f"{likelihood}/gradient_{number}"] = before - keras.ops.convert_to_numpy(weight)
-    results["sample"] = vae.sample(3, seed=1)
+            results[f"{name}/gradient_{number}"] = before - keras.ops.convert_to_numpy(weight)
+        results[f"{name}/sample"] = vae.sample(3, seed=1)
     np.savez(sys.argv[1], **results)
 
 

@@ -6,10 +6,11 @@ import pytest
 
 import keras_ae
 from keras_ae import InputError, build_vae
+from keras_ae.data import Dataset, Split
 from keras_ae.objectives import ELBO, IWAE
 from keras_ae.priors import FlowPrior
 from tests.family import LATENTS, MEMBERS, SHAPE, linear, log_density, member
-from tests.helpers import batch, run_layer_or_model, variables
+from tests.helpers import CLASSES, SignalAt, batch, run_layer_or_model, same_run, variables
 
 to_numpy = keras.ops.convert_to_numpy
 
@@ -50,6 +51,31 @@ def test_a_member_trains_samples_interpolates_and_completes(tmp_path, name):
     loaded = keras_ae.load_model(keras_ae.save_model(vae, tmp_path / "vae.keras"))
     np.testing.assert_allclose(loaded.sample(4, seed=0), samples, atol=1e-5)
     assert loaded.get_config()["objective"]["config"] == vae.get_config()["objective"]["config"]
+
+
+def greys(n=20) -> Dataset:
+    """Grey images that are drawn as 0 and 1."""
+    images = np.random.default_rng(0).integers(0, 256, (n, *SHAPE)).astype("uint8")
+    arrays = {"images": images, "labels": np.arange(n, dtype="int32") % len(CLASSES)}
+    split = Split(arrays, np.arange(n))
+    return Dataset("greys", CLASSES, split, split, split).binarized()
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_stopped_training_ends_with_the_same_bits(tmp_path, name):
+    dataset = greys()
+
+    def train(folder, *callbacks):
+        vae = member(**MEMBERS[name])
+        vae.adapt(dataset.train)
+        vae.compile(keras.optimizers.Adam(1e-2))
+        keras_ae.train(vae, dataset, folder, epochs=2, batch_size=5, seed=2, verbose=False, callbacks=callbacks)
+
+    train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", SignalAt(7))  # of 8
+    train(tmp_path / "parts")
+    same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 @pytest.mark.parametrize("objective", ["elbo", "iwae:1", "iwae:4"])

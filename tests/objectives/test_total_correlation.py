@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import logsumexp
 
 from keras_ae import InputError
-from keras_ae.objectives import Draw, Inference, TotalCorrelation
+from keras_ae.objectives import Draw, Inference, TotalCorrelation, kl_per_latent
 from keras_ae.objectives.total_correlation import stratified_log_weights
 
 to_numpy = keras.ops.convert_to_numpy
@@ -57,6 +58,26 @@ def test_it_is_near_the_exact_sum_over_the_set():
         estimates.append(estimate(z, mean[rows], log_var[rows], len(mean)).mean())
     assert np.mean(exacts) > 2
     np.testing.assert_allclose(np.mean(estimates), np.mean(exacts), atol=0.15)
+
+
+def test_the_three_parts_of_the_kl_sum_to_it():
+    """Mutual information, total correlation and the KL of each latent (Chen et al. 2018, equation 2), for a prior that
+    is far from the codes."""
+    mean, log_var = posteriors()
+    kl = to_numpy(kl_per_latent(tensor(mean.astype("float32")), tensor(log_var.astype("float32")))).sum(1).mean()
+    random, information, correlation, latents = np.random.default_rng(1), [], [], []
+    for _ in range(40):
+        rows = random.choice(len(mean), 100, replace=False)
+        z = mean[rows] + np.exp(log_var[rows] / 2) * random.normal(size=(100, mean.shape[1]))
+        pairs = log_q(z, mean, log_var)
+        own = pairs[np.arange(100), rows].sum(1)
+        information.append(np.mean(own - logsumexp(pairs.sum(2), 1) + np.log(len(mean))))
+        correlation.append(estimate(z, mean[rows], log_var[rows], len(mean)).mean())
+        each = logsumexp(pairs, 1) - np.log(len(mean))
+        latents.append(np.mean((each - stats.norm.logpdf(z)).sum(1)))
+    parts = [np.mean(part) for part in (information, correlation, latents)]
+    assert min(parts) > 1
+    np.testing.assert_allclose(sum(parts), kl, atol=0.2)
 
 
 def test_it_is_numpys_for_a_batch():
