@@ -31,8 +31,8 @@ def test_loss_gradients_and_samples_are_equal_on_all_backends(tmp_path):
     for backend in ("jax", "torch"):
         assert found[backend].keys() == found["tensorflow"].keys()
         for name, expected in found["tensorflow"].items():
-            nats = np.ndim(expected) == 0  # a difference of sums, which round as numbers of order 1 do
-            scale = max(1.0 if nats else 1e-3, np.abs(expected).max())
+            # A term is a difference of sums, which round as numbers of order 1 do; a gradient one of weights.
+            scale = max(1.0 if expected.ndim == 0 else 3e-3, np.abs(expected).max())
             np.testing.assert_allclose(found[backend][name] / scale, expected / scale, atol=2e-5, err_msg=name)
 
 
