@@ -210,7 +210,7 @@ def test_a_file_that_is_not_trusted_is_not_opened(tmp_path):
 def test_metadata_say_what_nobody_gave():
     shapes = data.load("shapes", limit=40, image_size=(8, 8))
     made = metadata(autoencoder(), shapes)
-    assert (made["model"], made["likelihood"], made["corruption"]) == ("conv_ae", None, None)
+    assert (made["model"], made["corruption"], "likelihood" in made) == ("conv_ae", None, False)
     assert (made["image_shape"], made["image_size"]) == ((8, 8, 3), (8, 8))
     assert made["versions"] == {"keras_ae": keras_ae.__version__, "keras": keras.__version__}
     assert metadata(autoencoder(), shapes, image_size=(9, 9))["image_size"] == (9, 9)
