@@ -16,7 +16,7 @@ import _run
 import _types
 
 OF = {"latent_dim": "of a VAE", "code_size": "of a conv_ae", "width": "", "learning_rate": ""}
-OF |= dict.fromkeys(("beta", "network", "prior", "objective"), "of a VAE")
+OF |= dict.fromkeys(("beta", "network", "latent", "prior", "objective", "regularizer"), "of a VAE")
 MAY_CHANGE = ("data_dir", "cache_dir", "workers", "time_limit", "output", "run_dir")  # when a search is resumed
 
 
@@ -41,7 +41,8 @@ def parser() -> _flags.Parser:
     )
     _flags.add_data(parser, "shapes", training=True)
     add = parser.add_argument_group("model and training, where they are not tuned").add_argument
-    add("--likelihood", default="squared_error", help="of a VAE, for all trials: squared_error or gaussian")
+    add("--likelihood", default="squared_error", help="of a VAE, for all trials: squared_error, gaussian or bernoulli")
+    add("--binarize", action="store_true", help="draw grey pixels as 0 or 1, anew in each epoch, for bernoulli")
     _flags.add_conditioning(add, "none")
     add("--code-channels", type=_types.features, default=128, help="features at each place of a conv_ae's code")
     add("--width", type=_types.features, help="features of dense layers, or a quarter of the last convolution's")

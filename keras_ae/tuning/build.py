@@ -20,11 +20,13 @@ TUNED = {
     "learning_rate": float,
     "beta": float,
     "network": str,
+    "latent": str,
     "prior": str,
     "objective": str,
+    "regularizer": str,
 }
 SPACES = {"vae": {"latent_dim": [8, 16, 32, 40, 64, 128]}, "conv_ae": {"code_size": [1, 2, 3, 4]}}
-LACKS = {"vae": {"code_size"}, "conv_ae": {"latent_dim", "beta", "network", "prior", "objective"}}
+LACKS = {"vae": {"code_size"}, "conv_ae": set(TUNED) - {"code_size", "width", "learning_rate"}}
 
 
 def build_vae(
@@ -33,8 +35,10 @@ def build_vae(
     epochs: int,
     latent_dim: int = 16,
     network: str = "conv",
+    latent: str = "gaussian",
     prior: str = "standard",
     objective: str = "elbo",
+    regularizer: str = "none",
     width: int | None = None,
     beta: float = 1.0,
     learning_rate: float = 3e-3,
@@ -58,8 +62,10 @@ def build_vae(
         dataset.image_shape,
         latent_dim,
         network=network,
+        latent=latent,
         prior=prior,
         objective=objective,
+        regularizers=[] if regularizer == "none" else [regularizer],
         class_names=dataset.class_names,
         conditioning=conditioning if dataset.class_names else "none",
         likelihood=likelihood,
