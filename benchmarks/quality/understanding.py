@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 from _setup import add_places, flags, load, parser, prepare
 
-EPOCHS = 8
+EPOCHS = 4
 DRAWS = (1, 5, 50, 500, 5000)
 DIGITS = "tab10"
 EXTENT = 4  # of the planes of codes, to each side
