@@ -18,7 +18,7 @@ from _setup import add_places, flags, load, parser, prepare
 EPOCHS = 4
 DRAWS = (1, 5, 50, 500, 5000)
 DIGITS = "tab10"
-EXTENT = 4  # of the planes of codes, to each side
+EXTENT = 4  # of the planes of codes, to each side, at least
 SHOWN = 3000  # codes of a plane
 
 
@@ -90,10 +90,11 @@ def planes(dataset, models: dict):
     batch = dataset.test.batch(slice(0, SHOWN))
     for (title, vae), plane, below in zip(models.items(), *axes, strict=True):
         measured = evaluate(vae, dataset.test)
-        _density(plane, vae)
         codes, _ = vae.encode(batch["image"])
+        extent = EXTENT if vae.prior.is_standard else max(EXTENT, float(np.quantile(abs(codes), 0.995)))
+        _density(plane, vae, extent)
         dots = plane.scatter(*codes.T, c=batch["label"], cmap=DIGITS, s=3, linewidths=0)
-        plane.set(xlim=(-EXTENT, EXTENT), ylim=(-EXTENT, EXTENT), aspect="equal", xticks=[], yticks=[])
+        plane.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal", xticks=[], yticks=[])
         plane.set_title(title)
         numbers = (
             f"reconstruction {measured['reconstruction']:.0f} + KL {measured['kl']:.1f}, ELBO {measured['elbo']:.1f}"
@@ -105,15 +106,15 @@ def planes(dataset, models: dict):
     return figure
 
 
-def _density(axes, vae) -> None:
+def _density(axes, vae, extent: float) -> None:
     """Where the prior expects codes: lines of equal density, and darker where there is more."""
     from keras import ops
 
-    line = np.linspace(-EXTENT, EXTENT, 161, dtype="float32")
+    line = np.linspace(-extent, extent, 161, dtype="float32")
     grid = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
     density = ops.exp(vae.prior.log_prob(ops.convert_to_tensor(grid), vae.encode_pseudo_images))
     density = ops.convert_to_numpy(density).reshape(len(line), -1)
-    axes.contourf(line, line, density ** (1 / 3), 12, cmap="Greys", vmax=1)
+    axes.contourf(line, line, (density / density.max()) ** (1 / 3), 12, cmap="Greys", vmax=2)
 
 
 def _tiles(images: np.ndarray, columns: int = 10) -> np.ndarray:
