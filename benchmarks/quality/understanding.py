@@ -2,7 +2,7 @@
 
 python benchmarks/quality/understanding.py --backend jax --output docs/understanding
 
-Ten small VAEs of two dense layers are trained, and kept in --runs: about 15 minutes of two cores. All numbers in the
+Eleven small VAEs of two gated layers are trained, and kept in --runs: about 15 minutes of two cores. All numbers in the
 pictures are of the 10,000 test images, binarised once, or of the first 500 where there are several draws an image.
 """
 
