@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from _setup import add_places, environment, flags, load, parser, prepare
 
-RATE = 1.5e-3  # of Adam, at its peak
+RATE = 3e-3  # of Adam, at its peak
 WARMUP = 4000  # steps, of the weight of the KL
 GATED = {"network": "gated", "latent_dim": 40}
 IWAE = {"network": "mlp", "latent_dim": 50}

@@ -70,8 +70,11 @@ class Bernoulli(Likelihood):
     is_density = False
 
     def call(self, image, output, sample_weight=None, training=False):
+        # As rows: over a last axis of one channel XLA computes each exponential by itself, ten times as slowly.
+        image, output = (ops.reshape(x, (-1, _size(image))) for x in (image, output))
         # max(o, 0) - o x + ln(1 + exp(-|o|)): stable for every logit
-        cross_entropy = _sum(ops.relu(output) - output * image + ops.log1p(ops.exp(-ops.abs(output))))
+        per_pixel = ops.relu(output) - output * image + ops.log1p(ops.exp(-ops.abs(output)))
+        cross_entropy = ops.sum(per_pixel, axis=1)
         return cross_entropy, -cross_entropy
 
     def mean(self, output):
