@@ -17,14 +17,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from _setup import add_places, environment, flags, load, parser, prepare
 
 RATE = 3e-3  # of Adam, at its peak
-WARMUP = 4000  # steps, of the weight of the KL
+WARMUP = 0.1  # of the steps, of the weight of the KL
 GATED = {"network": "gated", "latent_dim": 40}
 IWAE = {"network": "mlp", "latent_dim": 50}
 # name -> (settings of the model, of the training, draws of the measurement)
 MODELS = {
-    "vae": (GATED, {"epochs": 300}, 5000),
+    "vae": (GATED, {"epochs": 400}, 5000),
     "vamp": ({**GATED, "prior": "vamp:500"}, {"epochs": 150}, 5000),
-    "flow": ({**GATED, "prior": "flow:6"}, {"epochs": 220}, 5000),
+    "flow": ({**GATED, "prior": "flow:6"}, {"epochs": 300}, 5000),
     "iwae-1": ({**IWAE, "objective": "iwae:1"}, {"epochs": 400, "validation": 0}, 5000),
     "iwae-5": ({**IWAE, "objective": "iwae:5"}, {"epochs": 200, "validation": 0}, 5000),
     "iwae-50": ({**IWAE, "objective": "iwae:50"}, {"epochs": 40, "validation": 0}, 5000),
@@ -44,12 +44,12 @@ def trained(folder: Path, dataset, settings: dict, epochs: int, batch_size: int,
     from keras_ae import data, training
 
     training.prepare("float32", seed)
+    steps = epochs * data.steps_per_epoch(dataset.train, batch_size)
     settings = {"likelihood": "bernoulli", "seed": seed, **settings}
     if "objective" not in settings:
-        settings["kl_warmup_steps"] = WARMUP
+        settings["kl_warmup_steps"] = round(WARMUP * steps)
     vae = keras_ae.build_vae(dataset.image_shape, **settings)
     vae.adapt(dataset.train)
-    steps = epochs * data.steps_per_epoch(dataset.train, batch_size)
     vae.compile(keras.optimizers.Adam(CosineDecay(RATE / 10, steps - 500, warmup_target=RATE, warmup_steps=500)))
     before, started = _seconds(folder), time.time()
 
