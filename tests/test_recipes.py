@@ -5,11 +5,14 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 import keras_ae
 from keras_ae import data
 from keras_ae.data import catalog, corruption
-from keras_ae.objectives import LIKELIHOODS, Likelihood
+from keras_ae.networks import NETWORKS, Family
+from keras_ae.objectives import ELBO, LIKELIHOODS, OBJECTIVES, REGULARIZERS, Likelihood, Regularizer
+from keras_ae.priors import PRIORS, StandardNormal
 from keras_ae.tasks import TASKS, Task
 from tests.helpers import once
 
@@ -23,6 +26,35 @@ class Laplace(Likelihood):
     def call(self, image, output, sample_weight=None, training=False):
         error = keras.ops.sum(keras.ops.abs(image - output), axis=(1, 2, 3))
         return error, -error - image[0].shape[0] * np.log(2)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class Wide(StandardNormal):
+    is_standard = False
+
+    def log_prob(self, z, encode=None):
+        return super().log_prob(z / 3) - self.latents * np.log(3)
+
+    def kl(self, z_mean, z_log_var):
+        return None
+
+    def sample(self, n, random, temperature=1.0, encode=None):
+        return 3 * super().sample(n, random, temperature)
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class Sharp(ELBO):
+    def terms(self, inference, **kwargs):
+        vectors = super().terms(inference, **kwargs)
+        return {**vectors, "loss": vectors["loss"] + vectors["reconstruction"]}
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class Size(Regularizer):
+    term, weight_in_loss = "size", 0.5
+
+    def terms(self, inference, sample_weight):
+        return keras.ops.sum(keras.ops.square(inference.draw.z_mean), axis=1)
 
 
 class Invert(Task):
@@ -59,6 +91,24 @@ def test_a_likelihood(tmp_path, dataset, monkeypatch):
     saved = keras_ae.open_model(tmp_path / "model.keras", trust=True)
     assert saved.metadata["likelihood"] == "laplace"
     assert "elbo" in keras_ae.evaluate(saved.model, dataset.test)
+
+
+def test_a_prior_an_objective_a_regularizer_and_a_network(tmp_path, dataset, monkeypatch):
+    monkeypatch.setitem(PRIORS, "wide", Wide)
+    monkeypatch.setitem(OBJECTIVES, "sharp", Sharp)
+    monkeypatch.setitem(REGULARIZERS, "size", Size)
+    monkeypatch.setitem(NETWORKS, "dense", Family(*NETWORKS["mlp"]))
+    names = {"prior": "wide", "objective": "sharp", "regularizers": ["size"], "network": "dense"}
+    vae = keras_ae.build_vae(dataset.image_shape, 2, width=4, **names)
+    vae.compile("adam")
+    history = keras_ae.train(vae, dataset, tmp_path, epochs=1, batch_size=16, verbose=False).history
+    assert history["loss"][0] == pytest.approx(
+        2 * history["reconstruction"][0] + history["kl"][0] + 0.5 * history["size"][0], rel=1e-5
+    )
+    saved = keras_ae.open_model(tmp_path / "model.keras", trust=True)
+    del names["network"]  # which the file holds as a whole
+    assert {name: saved.metadata[name] for name in names} == names
+    assert saved.model.sample(3, seed=0).shape == (3, *dataset.image_shape)
 
 
 def test_a_task(tmp_path, dataset, monkeypatch):

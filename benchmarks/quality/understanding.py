@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import likelihoods
 import numpy as np
 from _setup import add_places, flags, load, parser, prepare
 
@@ -20,6 +21,7 @@ DRAWS = (1, 5, 50, 500, 5000)
 DIGITS = "tab10"
 EXTENT = 4  # of the planes of codes, to each side, at least
 SHOWN = 3000  # codes of a plane
+USED = 0.1  # nats, at least, of a latent that is in use
 
 
 def main() -> None:
@@ -41,24 +43,13 @@ def main() -> None:
 
 
 def trained(dataset, args, latent_dim: int, **settings):
-    """The VAE of these settings, from its file if there is one."""
-    import keras
-
-    import keras_ae
-    from keras_ae import data, training
-
+    """The VAE of these settings, from its folder if there is one."""
     words = "-".join(f"{name}={value}" for name, value in settings.items()).replace(":", "")
     folder = args.runs / f"{latent_dim}-{args.epochs}-{words}"
-    if not (folder / "model.keras").exists():
-        training.prepare("float32", 0)
-        vae = keras_ae.build_vae(
-            dataset.image_shape, latent_dim, network="gated", likelihood="bernoulli", seed=0, **settings
-        )
-        vae.adapt(dataset.train)
-        steps = args.epochs * data.steps_per_epoch(dataset.train, 100)
-        vae.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1.5e-3, steps)))
-        keras_ae.train(vae, dataset, folder, epochs=args.epochs, batch_size=100, verbose=False)
-    return keras_ae.load_model(folder / "model.keras")
+    vae, _ = likelihoods.trained(
+        folder, dataset, {"network": "gated", "latent_dim": latent_dim, **settings}, args.epochs
+    )
+    return vae
 
 
 def weights(dataset, args):
@@ -144,7 +135,7 @@ def collapse(dataset, args):
         vae = trained(dataset, args, 40, **kwargs)
         measured = evaluate(vae, dataset.test)
         kl = np.asarray(kl_per_latent(*map(np.asarray, vae.encode(images)))).mean(axis=0)
-        used = f"{measured['active_units']:.0f} of 40 in use, ELBO {measured['elbo']:.1f}"
+        used = f"{(kl > USED).sum()} of 40 in use, ELBO {measured['elbo']:.1f}"
         axes.step(np.arange(40), np.sort(kl)[::-1], where="mid", label=f"{title}: {used}")
     axes.set(xlabel="latents, sorted", ylabel="KL of the latent (nats)", ylim=0)
     axes.legend()

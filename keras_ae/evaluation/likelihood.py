@@ -19,7 +19,7 @@ from keras_ae.objectives.elbo import bits_per_dimension
 from keras_ae.trust.sizes import BYTES, numbers_per_image
 
 MEMORY = 2**28  # bytes for the draws of one call, counted as if nothing were freed
-MOST_ROWS = 5000  # draws of one call: more are no faster
+MOST_ROWS = 2500  # draws of one call: more are slower
 KEPT_EVERY = 30  # seconds
 VALUES = "log_likelihoods"
 

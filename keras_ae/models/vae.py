@@ -14,6 +14,7 @@ from keras_ae.models.inputs import checked_class_names, checked_images, checked_
 from keras_ae.networks import NETWORKS, conditioned_classes
 from keras_ae.objectives import (
     ELBO,
+    OBJECTIVES,
     ActiveUnits,
     Inference,
     Likelihood,
@@ -425,8 +426,8 @@ def _part(part, kind: type):
 def _objective(objective, **settings) -> Objective:
     """The objective, with the settings that an ELBO has."""
     settings["regularizers"] = [get_regularizer(regularizer) for regularizer in settings["regularizers"]]
-    if objective == "elbo":
-        return ELBO(**settings)
+    if isinstance(objective, str) and issubclass(OBJECTIVES.get(objective.partition(":")[0], Objective), ELBO):
+        return get_objective(objective, **settings)
     objective = _part(get_objective(objective), Objective)
     given = [name for name, value in settings.items() if value not in (SETTINGS[name], [])]
     if given and isinstance(objective, ELBO):

@@ -160,6 +160,24 @@ def test_weights_of_images_and_a_doubled_batch_scale_the_doubly_reparameterised_
         assert not np.array_equal(old, one)
 
 
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_doubled_batch_changes_no_term_of_an_image(name):
+    vae, one = member(**MEMBERS[name]), batch(3, SHAPE)
+    noise = np.random.default_rng(0).normal(size=(3 * vae.objective.k, *vae.latent_shape)).astype("float32")
+
+    def terms(copies):
+        image, label, draws = (np.concatenate([x] * copies) for x in (one["image"], one["label"], noise))
+        tensors = map(keras.ops.convert_to_tensor, (image, label, image))
+        inference, *_ = vae.infer(*tensors, noise=keras.ops.convert_to_tensor(draws))
+        found = vae.objective.terms(inference, step=None, sample_weight=None, training=False)
+        return {term: keras.ops.convert_to_numpy(values) for term, values in found.items()}
+
+    alone, doubled = terms(1), terms(2)
+    assert alone.keys() == doubled.keys() >= {"loss", "reconstruction", "kl", "elbo"}
+    for term, values in alone.items():
+        np.testing.assert_allclose(doubled[term], np.concatenate([values] * 2), rtol=1e-5, err_msg=term)
+
+
 def test_what_an_objective_does_not_have_is_refused():
     for settings in ({"beta": 2.0}, {"kl_warmup_steps": 5}, {"free_bits": 0.1}, {"regularizers": ["tc:2"]}):
         (name,) = settings
