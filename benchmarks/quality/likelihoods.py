@@ -34,6 +34,9 @@ MODELS = {
 DATASETS = {"mnist": list(MODELS), "fashion_mnist": ["vae", "vamp", "flow", "conv"]}
 ROWS = {f"{dataset.split('_')[0]}-{name}": (dataset, name) for dataset, names in DATASETS.items() for name in names}
 
+HEAD = """| row | epochs | minutes | validation ELBO | test ELBO | test log-likelihood | draws |
+| --- | --- | --- | --- | --- | --- | --- |"""
+
 
 def trained(folder: Path, dataset, settings: dict, epochs: int, batch_size: int = 100, seed: int = 0):
     """The VAE of these settings, of the lowest validation loss if something validates; and the seconds that its
@@ -87,8 +90,7 @@ def main() -> None:
     args = parse.parse_args()
     environment.restart_with_allocator()
     prepare(parse, args.backend)
-    print("| row | epochs | minutes | validation ELBO | test ELBO | test log-likelihood | draws |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(HEAD)
     for row in args.only or ROWS:
         name, model = ROWS[row]
         settings, plan, draws = MODELS[model]
