@@ -23,7 +23,7 @@ def parser() -> _flags.Parser:
     add("--code-channels", type=_types.features, default=4, help="features of each place")
     add("--prior", default="standard", help="or mixture:100, vamp:500 (components) or flow:6 (layers)")
     add("--objective", default="elbo", help="or iwae:5, with 5 draws an image")
-    add("--regularizer", help="tc:6, a total correlation of weight 6 in the loss")
+    add("--regularizer", default="none", help="or tc:6, a total correlation of weight 6 in the loss")
     _flags.add_conditioning(add, "decoder")
     add("--likelihood", default="squared_error", help="or bernoulli, gaussian (optimal variance) or gaussian_learned")
     add("--binarize", action="store_true", help="draw grey pixels as 0 or 1, anew in each epoch, for bernoulli")
@@ -48,7 +48,7 @@ def main() -> None:
         latent=args.latent,
         prior=args.prior,
         objective=args.objective,
-        regularizers=[args.regularizer] if args.regularizer else [],
+        regularizers=[args.regularizer],
         class_names=dataset.class_names,
         conditioning=args.conditioning if dataset.class_names else "none",
         likelihood=args.likelihood,

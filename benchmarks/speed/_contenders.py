@@ -27,8 +27,11 @@ def keras_ae_fit(network, images, steps, epochs, tick, learning_rate):
 
 def keras_ae_default(network, images, steps, epochs, tick, learning_rate):
     """`conv_vae` with the optimizer and schedule of train/vae.py --flip, of which `epochs` is the whole."""
+    import keras
+
     from keras_ae import conv_vae, optimizers
 
+    keras.config.set_dtype_policy(network.precision)
     optimizer = optimizers.recipe(steps, epochs, learning_rate)
     vae = conv_vae((network.side, network.side, 3), network.latent_dim, width=network.filters[-1] // 4)
     fit_vae(vae, optimizer, network, images, steps, epochs, tick, flip=True)
@@ -95,43 +98,82 @@ def stock_fit(network, images, steps, epochs, tick, learning_rate):
 
 
 def torch_loop(network, images, steps, epochs, tick, learning_rate):
-    """PyTorch by hand: channels last, fused Adam, images in memory as bytes."""
+    """PyTorch by hand: channels last, fused Adam, autocast for bfloat16, images in memory as bytes; on a GPU the whole
+    step is one CUDA graph."""
     import torch
 
     torch.manual_seed(0)
-    encoder, decoder = torch_networks(network)
-    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], learning_rate, fused=True)
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    torch.set_float32_matmul_precision("high")  # TensorFloat-32 on a GPU, as in the scripts
+    torch.backends.cudnn.benchmark = True
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    encoder, decoder = (model.to(device) for model in torch_networks(network))
+    parameters = [*encoder.parameters(), *decoder.parameters()]
+    optimizer = torch.optim.Adam(parameters, learning_rate, fused=True, capturable=device == "cuda")
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(device)
 
     def loss(batch):
         batch = batch.to(torch.float32, memory_format=torch.channels_last) / 255
-        mean, log_variance = encoder(batch).chunk(2, dim=1)
-        decoded = decoder(mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean))
+        with torch.autocast(device, torch.bfloat16, enabled=network.precision == "mixed_bfloat16"):
+            mean, log_variance = (half.float() for half in encoder(batch).chunk(2, dim=1))
+            decoded = decoder(mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)).float()
         kl = 0.5 * (log_variance.exp() + mean**2 - 1 - log_variance).sum(1)
         return ((decoded - batch).square().sum((1, 2, 3)) + kl).mean()
 
     def score(others):
         with torch.no_grad():
-            return _mean(lambda part: float(loss(torch.from_numpy(part).permute(0, 3, 1, 2))), others)
+            return _mean(lambda part: float(loss(torch.from_numpy(part).permute(0, 3, 1, 2).to(device))), others)
 
-    for places in _epochs(len(images), network.batch_size, steps, epochs, tick, score):
+    def step(batch):
         optimizer.zero_grad()
-        loss(pixels[torch.from_numpy(places)]).backward()
+        loss(batch).backward()
         optimizer.step()
+
+    if device == "cuda":
+        step = _captured(step, pixels[: network.batch_size].clone())
+
+    def synchronised(score):
+        if device == "cuda":
+            torch.cuda.synchronize()
+        tick(score)
+
+    for places in _epochs(len(images), network.batch_size, steps, epochs, synchronised, score):
+        step(pixels[torch.from_numpy(places).to(device)])
+
+
+def _captured(step, batch):
+    """The step as one CUDA graph, which Python launches at once. Its first runs, before the capture, train as well."""
+    import torch
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step(batch)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step(batch)
+
+    def replay(other):
+        batch.copy_(other)
+        graph.replay()
+
+    return replay
 
 
 def jax_loop(network, images, steps, epochs, tick, learning_rate):
-    """JAX by hand: stock convolutions, optax, one jitted step."""
+    """JAX by hand: stock convolutions, optax, one jitted step, images on the device."""
     import jax
     import optax
 
     parameters, loss = jax_network(network)
     optimizer = optax.adam(learning_rate)
     state = optimizer.init(parameters)
+    held = jax.device_put(images)
 
     @partial(jax.jit, donate_argnums=(0, 1))
-    def step(parameters, state, batch, key):
-        batch = batch.astype("float32") / 255
+    def step(parameters, state, images, places, key):
+        batch = images[places].astype("float32") / 255
         noise = jax.random.normal(key, (len(batch), network.latent_dim))
         updates, state = optimizer.update(jax.grad(loss)(parameters, batch, noise), state)
         return optax.apply_updates(parameters, updates), state
@@ -152,7 +194,7 @@ def jax_loop(network, images, steps, epochs, tick, learning_rate):
     key = jax.random.key(0)
     for places in _epochs(len(images), network.batch_size, steps, epochs, synchronised, score):
         key, now = jax.random.split(key)
-        parameters, state = step(parameters, state, images[places], now)
+        parameters, state = step(parameters, state, held, places, now)
 
 
 def pythae(network, images, steps, epochs, tick, learning_rate):

@@ -13,6 +13,7 @@ class Network:
         side: height and width of its colour images.
         filters: of each level.
         dense: features of a dense layer next to the latents on both sides, or 0.
+        precision: of the layers, as Keras names it: float32 or mixed_bfloat16. Weights are float32.
     """
 
     side: int
@@ -21,6 +22,7 @@ class Network:
     activation: str
     batch_size: int
     latent_dim: int = 40
+    precision: str = "float32"
 
     @property
     def bottom(self) -> int:
@@ -72,6 +74,7 @@ def keras_networks(network: Network):
     from keras_ae.layers import Conv2D, Conv2DTranspose
     from keras_ae.networks.conv import build_decoder, build_encoder
 
+    keras.config.set_dtype_policy(network.precision)
     shape = (network.side, network.side, 3)
     if not network.dense:
         width = network.filters[-1] // 4
@@ -83,14 +86,17 @@ def keras_networks(network: Network):
     for filters in network.filters:
         x = Conv2D(filters, 4, activation=network.activation, **settings)(x)
     x = layers.Dense(network.dense, activation=network.activation)(layers.Flatten()(x))
-    latents = [layers.Dense(network.latent_dim)(x), layers.Dense(network.latent_dim, kernel_initializer="zeros")(x)]
+    latents = [
+        layers.Dense(network.latent_dim, dtype="float32")(x),
+        layers.Dense(network.latent_dim, dtype="float32", kernel_initializer="zeros")(x),
+    ]
     x = z = keras.Input((network.latent_dim,))
     for features in (network.dense, network.flat):
         x = layers.Dense(features, activation=network.activation)(x)
     x = layers.Reshape((network.bottom, network.bottom, network.filters[-1]))(x)
     for filters in network.filters[-2::-1]:
         x = Conv2DTranspose(filters, 4, activation=network.activation, **settings)(x)
-    x = Conv2DTranspose(3, 4, **settings)(x)
+    x = Conv2DTranspose(3, 4, dtype="float32", **settings)(x)
     return keras.Model(image, latents), keras.Model(z, x)
 
 
@@ -169,14 +175,16 @@ def jax_network(network: Network):
         return x @ layer[0] + layer[1]
 
     def loss(parameters, images, noise):
-        x = images
+        dtype = "bfloat16" if network.precision == "mixed_bfloat16" else "float32"
+        parameters = jax.tree.map(lambda weight: weight.astype(dtype), parameters)
+        x = images.astype(dtype)
         for kernel, bias in parameters["down"]:
             x = activation(jax.lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=layout) + bias)
         x = x.reshape(len(x), -1)
         if network.dense:
             x = activation(dense(x, parameters["encoded"]))
-        mean, log_variance = jnp.split(dense(x, parameters["latents"]), 2, axis=1)
-        x = mean + jnp.exp(0.5 * log_variance) * noise
+        mean, log_variance = jnp.split(dense(x, parameters["latents"]).astype("float32"), 2, axis=1)
+        x = (mean + jnp.exp(0.5 * log_variance) * noise).astype(dtype)
         if network.dense:
             x = activation(dense(x, parameters["first"]))
         x = activation(dense(x, parameters["decoded"]))

@@ -4,14 +4,18 @@ python benchmarks/speed/throughput.py --network reference
 
 Each run is a process of its own. The contenders take turns, `--rounds` times. An epoch is `--steps` batches. The first
 one compiles and is reported apart. The images are random: the arithmetic does not depend on what they show. All
-contenders have the allocator settings of the training scripts, or with `--no-allocator` none of them.
+contenders have the allocator settings of the training scripts, or with `--no-allocator` none of them. A contender
+whose own runs lie more than a quarter apart is not reported: the machine was not quiet.
 """
 
 import argparse
 import json
+import os
+import platform
 import resource
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +35,8 @@ TARGETS = [
     ("keras_ae jax", "keras_ae tensorflow", 0.6),
 ]
 EPOCHS = 5
+SPREAD = 0.25  # of the median, between a contender's slowest and fastest run
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def work(function, network, steps: int, count: int) -> dict:
@@ -53,7 +59,7 @@ def work(function, network, steps: int, count: int) -> dict:
 
 def measured(args, contender: str) -> dict:
     """The same in a fresh process."""
-    sizes = ("--network", args.network, "--steps", args.steps, "--images", args.images)
+    sizes = ("--network", args.network, "--steps", args.steps, "--images", args.images, "--precision", args.precision)
     return _fresh.measured(__file__, "--contender", contender, *sizes, allocator=args.allocator)
 
 
@@ -70,10 +76,21 @@ def matrix_product() -> float:
     return 2 * 2048**3 / median(seconds[1:]) / 1e9
 
 
+def processor() -> str:
+    """Its name, its cores, and the instruction sets that matter here."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    lines = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+    sets = [name for name in INSTRUCTIONS if name in lines.get("flags", "").split()]
+    name = lines.get("model name") or platform.processor()
+    return f"{name}, {os.cpu_count()} cores, {', '.join(sets) or 'none of ' + ', '.join(INSTRUCTIONS)}"
+
+
 def main() -> None:
     parse = parser(__doc__)
     parse.add_argument("--network", choices=NETWORKS, default="reference", help="what all train")
     parse.add_argument("--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"some of {', '.join(CONTENDERS)}")
+    precisions = ("float32", "mixed_bfloat16")
+    parse.add_argument("--precision", choices=precisions, default="float32", help="of all but pythae, which has one")
     parse.add_argument("--rounds", type=flags.positive, default=5, help="runs of each contender")
     parse.add_argument("--steps", type=flags.positive, default=40, help="batches an epoch")
     parse.add_argument("--images", type=flags.positive, default=10_000, help="in memory")
@@ -82,13 +99,14 @@ def main() -> None:
     parse.add_argument("--json", action="store_true", help="every run as JSON instead of a table")
     parse.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     args = parse.parse_args()
-    network = NETWORKS[args.network]
+    network = replace(NETWORKS[args.network], precision=args.precision)
     if args.contender:
         function, backend = CONTENDERS[args.contender]
         prepare(parse, backend, images=False)
         print(json.dumps(work(function, network, args.steps, args.images)))
         return
-    names = args.only or [name for name in CONTENDERS if name != "pythae" or find_spec("pythae")]
+    known = [name for name in CONTENDERS if name != "pythae" or (args.precision == "float32" and find_spec("pythae"))]
+    names = args.only or known
     runs, limits = {name: [] for name in names}, []
     for number in range(args.rounds):
         first = number % len(names)
@@ -96,9 +114,11 @@ def main() -> None:
             runs[name].append(measured(args, name))
         limits.append(matrix_product())
     if args.json:
-        settings = {"network": args.network, "allocator": args.allocator, "gflop_per_s": limits}
+        settings = {"network": args.network, "precision": args.precision, "allocator": args.allocator}
+        settings |= {"processor": processor(), "gflop_per_s": limits}
         print(json.dumps(settings | {"runs": runs}, indent=1))
         return
+    print(f"{processor()}; {args.precision}")
     print(f"allocator: {'the settings of the training scripts' if args.allocator else 'as the system has it'}, for all")
     table(network, runs, median(limits))
     ratios(runs)
@@ -110,6 +130,9 @@ def table(network, runs: dict[str, list], limit: float) -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for name, results in runs.items():
         rates = [run["images_per_s"] for run in results]
+        if not quiet(results):
+            print(f"| {name} | not reported: runs from {min(rates):,.0f} to {max(rates):,.0f} | | | | |")
+            continue
         share = median(rates) * network.flop_per_image / limit / 1e9
         slowest = max(run["slowest_epoch_ratio"] for run in results)
         first = median(run["first_epoch_s"] for run in results)
@@ -118,10 +141,16 @@ def table(network, runs: dict[str, list], limit: float) -> None:
         print(f"| {name} | {speed} | {share:.0%} | {slowest:.2f}x | {first:.1f} s | {peak:.0f} MB |")
 
 
+def quiet(results: list[dict]) -> bool:
+    """Whether a contender's runs are close enough to one another to say something."""
+    rates = [run["images_per_s"] for run in results]
+    return max(rates) - min(rates) <= SPREAD * median(rates)
+
+
 def ratios(runs: dict[str, list]) -> None:
     print("\nratios, run by run:")
     for ours, theirs, target in TARGETS:
-        if ours not in runs or theirs not in runs:
+        if not all(name in runs and quiet(runs[name]) for name in (ours, theirs)):
             continue
         pairs = zip(runs[ours], runs[theirs], strict=True)
         values = [own["images_per_s"] / other["images_per_s"] for own, other in pairs]

@@ -425,7 +425,7 @@ def _part(part, kind: type):
 
 def _objective(objective, **settings) -> Objective:
     """The objective, with the settings that an ELBO has."""
-    settings["regularizers"] = [get_regularizer(regularizer) for regularizer in settings["regularizers"]]
+    settings["regularizers"] = [get_regularizer(each) for each in settings["regularizers"] if each != "none"]
     if isinstance(objective, str) and issubclass(OBJECTIVES.get(objective.partition(":")[0], Objective), ELBO):
         return get_objective(objective, **settings)
     objective = _part(get_objective(objective), Objective)

@@ -65,7 +65,7 @@ def build_vae(
         latent=latent,
         prior=prior,
         objective=objective,
-        regularizers=[] if regularizer == "none" else [regularizer],
+        regularizers=[regularizer],
         class_names=dataset.class_names,
         conditioning=conditioning if dataset.class_names else "none",
         likelihood=likelihood,
