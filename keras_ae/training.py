@@ -198,6 +198,7 @@ def run_epochs(
         epochs = len(state.history)
     if state.batch:
         _make_metrics(model, dataset, task)
+        restore(model, folder, steps)  # the evaluation drew noise
 
     validation = data.evaluation_batches(dataset.validation, task=task) if len(dataset.validation) else None
     checkpoint = Checkpoint(folder, state, seconds=checkpoint_seconds, steps=checkpoint_steps)

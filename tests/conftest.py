@@ -21,6 +21,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 for threads in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
     os.environ.setdefault(threads, "1")  # as many processes as cores run at once
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")  # on a GPU: not TensorFloat-32
+# On JAX most of a test's time is compiling, and what is compiled runs for moments.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup too, which has it ignored
 # Tests compile the same small programs again and again.
 _environment.set_variables(compiled=TEMPORARY / "keras_ae-tests-jax", seconds=0.1)

@@ -21,7 +21,7 @@ from keras_ae.latents import LATENTS
 from keras_ae.networks import CONDITIONINGS, NETWORKS
 from keras_ae.objectives import LIKELIHOODS, OBJECTIVES, REGULARIZERS
 from keras_ae.priors import PRIORS
-from tests.helpers import ONCE, folder_with_masks, once, small_vae
+from tests.helpers import folder_with_masks, once, small_vae
 
 TRAIN = Path(__file__).parent.parent / "train"
 BACKEND = keras.backend.backend()
@@ -103,7 +103,8 @@ def test_train_sample_evaluate(script, tmp_path):
         assert "exists already" in err
 
 
-@pytest.mark.parametrize("task", ["denoise", "complete", "segment"] if ONCE else ["complete"])
+@once("tests/models fits and restores with each task on all backends")
+@pytest.mark.parametrize("task", ["denoise", "complete", "segment"])
 def test_an_autoencoder_restores(script, tmp_path, task):
     flags = ["--backend", BACKEND, "--task", task, "--smoke", "--run-dir", "run", "--width", "4", "--skip-connections"]
     code, out, err = script("conv_ae", *flags, "--image-size", "16", "--conditioning", "decoder")

@@ -152,12 +152,14 @@ def draws(dataset, args):
     axes = figure.subplots()
     first = replace(dataset.test, indices=dataset.test.indices[:500])
     models = {"trained with K = 1 (ELBO)": {"beta": 1}, "trained with K = 10 (IWAE)": {"objective": "iwae:10"}}
-    for title, settings in models.items():
+    for (title, settings), below in zip(models.items(), (True, False), strict=True):
         vae = trained(dataset, args, 40, **settings)
         bounds = [evaluate(vae, first, draws=k)["log_likelihood"] for k in DRAWS]
         axes.plot(DRAWS, bounds, "o-", label=title)
         for k, bound in zip(DRAWS, bounds, strict=True):
-            axes.annotate(f"{bound:.1f}", (k, bound), xytext=(0, 6), textcoords="offset points", ha="center")
+            place = {"xytext": (0, -16 if below else 6), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(f"{bound:.1f}", (k, bound), **place)
+    axes.margins(y=0.12)
     axes.set(xscale="log", xlabel="draws K of the measurement", ylabel="bound (nats)")
     axes.legend(loc="lower right")
     return figure

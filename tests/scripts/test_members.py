@@ -26,6 +26,7 @@ def greys(tmp_path, random):
         Image.fromarray(random.integers(0, 256, (8, 8), "uint8")).save(folder / f"{number}.png")
 
 
+@once("tests/models trains each member on all backends")
 def test_the_flags_make_the_model_and_the_file_says_what_it_is(script, greys):
     members = ["--network", "gated", "--prior", "mixture:3", "--objective", "iwae:2", "--latent-dim", "3"]
     data = ["--likelihood", "bernoulli", "--binarize", "--validation", "0"]
@@ -63,6 +64,7 @@ def test_the_flags_make_the_model_and_the_file_says_what_it_is(script, greys):
         assert code == 0, err
 
 
+@once("tests/models trains each member on all backends")
 def test_a_spatial_code_with_a_regularizer(script, greys):
     flags = ["--network", "residual", "--code-size", "2", "--code-channels", "3", "--regularizer", "tc:6"]
     code, out, err = script("vae", *SMALL, *flags, "--prior", "flow:2", "--validation", "6", "--run-dir", "run")
