@@ -28,7 +28,7 @@ BACKEND = keras.backend.backend()
 
 
 def smoke(script, run_dir, *arguments):
-    return script("vae", "--backend", BACKEND, "--smoke", "--run-dir", run_dir, *arguments)
+    return script("vae", "--backend", BACKEND, "--smoke", "--width", "4", "--run-dir", run_dir, *arguments)
 
 
 @pytest.mark.parametrize("name", ["vae", "conv_ae", "tune", "sample", "evaluate"])

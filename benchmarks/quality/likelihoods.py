@@ -24,7 +24,7 @@ IWAE = {"network": "mlp", "latent_dim": 50}
 # name -> (settings of the model, of the training, draws of the measurement)
 MODELS = {
     "vae": (GATED, {"epochs": 400}, 5000),
-    "vamp": ({**GATED, "prior": "vamp:500"}, {"epochs": 150}, 5000),
+    "vamp": ({**GATED, "prior": "vamp:500"}, {"epochs": 200, "batch_size": 250}, 5000),
     "flow": ({**GATED, "prior": "flow:6"}, {"epochs": 300}, 5000),
     "iwae-1": ({**IWAE, "objective": "iwae:1"}, {"epochs": 400, "validation": 0}, 5000),
     "iwae-5": ({**IWAE, "objective": "iwae:5"}, {"epochs": 200, "validation": 0}, 5000),
@@ -84,7 +84,7 @@ def main() -> None:
     add("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"some of {', '.join(ROWS)}")
     add("--epochs", type=flags.positive, help="instead of each row's own")
     add("--draws", type=flags.positive, help="of the measurement, instead of each row's own")
-    add("--batch-size", type=flags.positive, default=100, help="images a step")
+    add("--batch-size", type=flags.positive, help="images a step, instead of each row's own")
     add("--seed", type=int, default=0, help="of weights, order, binarisation and noise")
     add_places(parse)
     args = parse.parse_args()
@@ -102,11 +102,12 @@ def measured(args, row: str, name: str, settings: dict, plan: dict, draws: int):
 
     dataset = load(name, args, validation=plan.pop("validation", 10_000)).binarized()
     epochs = args.epochs or plan["epochs"]
+    batch_size = args.batch_size or plan.get("batch_size", 100)
     folder = args.runs / row
     if "objective" not in settings:
-        steps = epochs * len(dataset.train) // args.batch_size
+        steps = epochs * len(dataset.train) // batch_size
         settings = {"kl_warmup_steps": round(WARMUP * steps), **settings}
-    vae, seconds = trained(folder, dataset, settings, epochs, args.batch_size, args.seed)
+    vae, seconds = trained(folder, dataset, settings, epochs, batch_size, args.seed)
     validation = evaluate(vae, dataset.validation)["elbo"] if len(dataset.validation) else None
     return epochs, seconds, validation, evaluate(vae, dataset, draws=draws, kept=folder, verbose=sys.stderr.isatty())
 
