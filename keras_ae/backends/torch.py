@@ -1,5 +1,6 @@
 """PyTorch: backward, eagerly."""
 
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -79,6 +80,39 @@ def total(x):
 def gather(x):
     """The rows (batch, ...) of all devices, with gradients."""
     return x
+
+
+def speed_up(optimizer) -> None:
+    for each in getattr(optimizer, "optimizers", [optimizer]):
+        stock = getattr(each, "_parallel_update_step", None)  # none where a subclass has an update of its own
+        if stock and isinstance(each, keras.optimizers.Adam) and not each.amsgrad:
+            each._parallel_update_step = partial(_adam, each, stock)
+
+
+def _adam(optimizer, stock, gradients, variables, learning_rate):
+    """One pass over the weights, where Keras makes nine."""
+    values = [variable.value for variable in variables]
+    # The fused update takes all for rows of memory, and the rate for a number of Python's.
+    if values[0].device.type != "cpu" or not all(value.is_contiguous() for value in values):
+        stock(gradients, variables, learning_rate)
+        return
+    places = [optimizer._get_variable_index(variable) for variable in variables]
+    moments = [[kept[place].value for place in places] for kept in (optimizer._momentums, optimizer._velocities)]
+    step = int(optimizer.iterations) + 1
+    torch._fused_adam_(
+        values,
+        [gradient.contiguous() for gradient in gradients],
+        *moments,
+        [],
+        [torch.tensor(float(step))] * len(values),
+        lr=float(learning_rate),
+        beta1=optimizer.beta_1,
+        beta2=optimizer.beta_2,
+        eps=optimizer.epsilon / (1 - optimizer.beta_2**step) ** 0.5,  # which Keras adds before it corrects the bias
+        weight_decay=0.0,  # Keras has applied it
+        amsgrad=False,
+        maximize=False,
+    )
 
 
 def train_step(model, data):

@@ -67,6 +67,7 @@ class GuardedModel(keras.Model):
         if isinstance(optimizer, OptimizerGroup):
             optimizer.variables_by_loss = self.variables_by_loss
         super().compile(optimizer=optimizer, **kwargs)
+        backends.speed_up(self.optimizer)
 
     def get_compile_config(self):
         # What "auto" means depends on the backend that loads the file.

@@ -4,12 +4,15 @@ import importlib
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 if keras.backend.backend() != "torch":
     pytest.skip("of PyTorch alone", allow_module_level=True)
 
 import torch
+
+from tests.helpers import batch, small_vae
 
 backend = importlib.import_module("keras_ae.backends.torch")
 
@@ -95,3 +98,44 @@ def test_images_stay_on_a_gpu_where_they_fill_a_quarter_of_its_memory_or_less(mo
     assert backend.on_device(images, images, range(5)) == ("resident" if resident else None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert backend.on_device(images, images, range(5)) is None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, 9), epsilon=1e-3),
+        lambda: keras.optimizers.AdamW(1e-2, weight_decay=0.1, clipnorm=1.0),
+        lambda: keras.optimizers.Adam(1e-2, amsgrad=True),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])  # memory in another order than its sides
+def test_the_fused_update_is_kerass(make, turned):
+    random = np.random.default_rng(0)
+    start = [random.normal(size=shape).astype("float32") for shape in ((3, 3, 4, 5), (5,), (7, 6))]
+    steps = [[random.normal(size=array.shape).astype("float32") for array in start] for _ in range(5)]
+
+    def updated(speed_up):
+        optimizer, variables = make(), [keras.Variable(array) for array in start]
+        if turned:
+            variables[2] = keras.Variable(torch.tensor(start[2].T.copy()).T)
+        optimizer.build(variables)
+        if speed_up:
+            backend.speed_up(optimizer)
+        for number, gradients in enumerate(steps):
+            gradients = [torch.tensor(gradient) for gradient in gradients]
+            if number % 2:
+                gradients[0] = gradients[0].permute(3, 2, 0, 1).contiguous().permute(2, 3, 1, 0)
+            optimizer.apply(gradients, variables)
+        return [weight.numpy() for weight in (*variables, *optimizer.variables)]
+
+    for one, other in zip(updated(False), updated(True), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_uses_the_fused_update(monkeypatch):
+    fused, calls = torch._fused_adam_, []
+    monkeypatch.setattr(torch, "_fused_adam_", lambda *args, **kwargs: (calls.append(1), fused(*args, **kwargs)))
+    vae = small_vae()
+    vae.compile("adam")
+    vae.fit(batch(), batch_size=3, verbose=0)
+    assert len(calls) == 2
