@@ -2,9 +2,10 @@
 
 python benchmarks/quality/pythae_likelihoods.py --runs runs/pythae --only mnist-vae
 
-Network, images, batches, optimizer and its schedule are those of `likelihoods.py`; the trainer, the losses and the
-sampling are pythae's. Its weights are put into a VAE of keras_ae of the same layers, which is measured as all others
-are. Needs `pip install pythae==0.1.2`. A training that was stopped starts anew.
+Network, images, Adam and the peak and cosine of its rate are those of `likelihoods.py`. The trainer and the losses are
+pythae's: its rate starts at the peak, no norm is clipped, and only VAMP's KL gets a growing weight. Its weights are put
+into a VAE of keras_ae of the same layers, which is measured as all others are. Needs `pip install pythae==0.1.2`. A
+training that was stopped starts anew.
 """
 
 import time

@@ -27,14 +27,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import _fresh
 from _contenders import CONTENDERS
 from _networks import NETWORKS
-from _setup import flags, parser, prepare
+from _setup import environment, flags, parser, prepare
 from throughput import processor
 
 MINUTES = 8
-BACKENDS = ("tensorflow", "jax", "torch")
-COMPARED = [*(f"keras_ae {backend}" for backend in BACKENDS), "torch loop", "jax loop"]
-RUNS = [(network, precision) for network in ("reference", "default96") for precision in ("float32", "mixed_bfloat16")]
 LOOPS = {"keras_ae torch": "torch loop", "keras_ae jax": "jax loop"}
+# contender -> the backend or framework that it needs
+NEEDED = {f"keras_ae {backend}": backend for backend in environment.BACKENDS}
+NEEDED |= {loop: NEEDED[ours] for ours, loop in LOOPS.items()}
+RUNS = [(network, precision) for network in ("reference", "default96") for precision in ("float32", "mixed_bfloat16")]
 EPOCHS = 4
 APART = 0.02  # of the range of a pixel, at most, between two backends: TensorFloat-32 has 10 bits
 HEAD = """| | network | precision | images/s | of the loop by hand | busy | memory |
@@ -51,7 +52,7 @@ def checked(steps: int) -> dict:
 
     training.prepare("float32", 0)
     shapes = data.load("shapes", limit=2000)
-    vae = keras_ae.conv_vae(shapes.image_shape, 16, class_names=shapes.class_names, conditioning="none")
+    vae = keras_ae.conv_vae(shapes.image_shape, 16)
     random = np.random.default_rng(0)
     vae.set_weights([random.normal(0, 0.05, weight.shape).astype("float32") for weight in vae.weights])
     images = shapes.test.batch(slice(0, 16))["image"]
@@ -139,8 +140,8 @@ def measured(installed: list[str], steps: int) -> dict:
     slowest = 0.0
     with Samples() as samples:
         for network, precision in RUNS:
-            for contender in COMPARED:
-                if contender.split()[-1 if "keras_ae" in contender else 0] not in installed:
+            for contender, needed in NEEDED.items():
+                if needed not in installed:
                     continue
                 if time.monotonic() + slowest > end:
                     return results
@@ -180,7 +181,7 @@ def report(results: dict) -> str:
         cells.append(f"{run['images_per_s'] / loop:.2f}" if loop else "")
         cells += [f"{run['busy']:.0%}", f"{run['mb']:,.0f} MB"] if "busy" in run else ["", ""]
         lines.append(f"| {' | '.join(cells)} |")
-    missing = len(RUNS) * sum("keras_ae" in name or "loop" in name for name in COMPARED) - len(results["runs"])
+    missing = len(RUNS) * len(NEEDED) - len(results["runs"])
     return "\n".join([*lines, "", f"{missing} runs were left out: not installed, or no time"] if missing else lines)
 
 
@@ -190,8 +191,8 @@ def main() -> None:
     add("--output", type=Path, default=Path("gpu"), metavar="NAME", help="of the two files, without an ending")
     add("--steps", type=flags.positive, default=200, help="batches an epoch")
     add("--smoke", action="store_true", help="two steps an epoch, to see that everything runs")
-    add("--check", choices=BACKENDS, help=argparse.SUPPRESS)
-    add("--contender", choices=COMPARED, help=argparse.SUPPRESS)
+    add("--check", choices=environment.BACKENDS, help=argparse.SUPPRESS)
+    add("--contender", choices=NEEDED, help=argparse.SUPPRESS)
     add("--network", choices=NETWORKS, help=argparse.SUPPRESS)
     add("--precision", help=argparse.SUPPRESS)
     args = parse.parse_args()
@@ -205,7 +206,7 @@ def main() -> None:
         network = replace(NETWORKS[args.network], precision=args.precision)
         print(json.dumps(timed(args.contender, network, steps)))
         return
-    results = measured([backend for backend in BACKENDS if find_spec(backend)], steps)
+    results = measured([backend for backend in environment.BACKENDS if find_spec(backend)], steps)
     args.output.with_suffix(".json").write_text(json.dumps(results, indent=1))
     text = report(results)
     args.output.with_suffix(".md").write_text(text + "\n")

@@ -84,17 +84,17 @@ def gather(x):
 
 def speed_up(optimizer) -> None:
     for each in getattr(optimizer, "optimizers", [optimizer]):
-        stock = getattr(each, "_parallel_update_step", None)  # none where a subclass has an update of its own
-        if stock and isinstance(each, keras.optimizers.Adam) and not each.amsgrad:
-            each._parallel_update_step = partial(_adam, each, stock)
+        # A subclass with an update of its own has no `_parallel_update_step`.
+        if isinstance(each, keras.optimizers.Adam) and hasattr(each, "_parallel_update_step") and not each.amsgrad:
+            each._parallel_update_step = partial(_adam, each)
 
 
-def _adam(optimizer, stock, gradients, variables, learning_rate):
+def _adam(optimizer, gradients, variables, learning_rate):
     """One pass over the weights, where Keras makes nine."""
     values = [variable.value for variable in variables]
     # The fused update takes all for rows of memory, and the rate for a number of Python's.
     if values[0].device.type != "cpu" or not all(value.is_contiguous() for value in values):
-        stock(gradients, variables, learning_rate)
+        type(optimizer)._parallel_update_step(optimizer, gradients, variables, learning_rate)
         return
     places = [optimizer._get_variable_index(variable) for variable in variables]
     moments = [[kept[place].value for place in places] for kept in (optimizer._momentums, optimizer._velocities)]
