@@ -4,6 +4,7 @@
     on_device(images, ...)         what makes batches from a GPU's memory; `None` where images stay in the host's
     train_step(model, ...)         gradients of `model.loss_terms`, guarded against non-finite numbers
     test_step(model, ...)          the same terms without gradients
+    call(network, inputs, ...)     a network's outputs, sooner if it can
     speed_up(optimizer)            makes its update faster, if it can; the values are the same up to rounding
     total(x), gather(x)            a sum, or the rows, of all devices; the only places where a batch statistic is made
     has_bfloat16()                 whether the device computes faster in bfloat16 than in float32
@@ -34,6 +35,7 @@ has_bfloat16 = _backend.has_bfloat16
 tune_gpu = _backend.tune_gpu
 train_step = _backend.train_step
 test_step = _backend.test_step
+call = _backend.call
 speed_up = _backend.speed_up
 total = _backend.total
 gather = _backend.gather

@@ -51,6 +51,10 @@ def gather(x):
     return x
 
 
+def call(network, inputs, training):
+    return network(inputs, training=training)
+
+
 def speed_up(optimizer) -> None:
     """Nothing: the optimizer's update is compiled."""
 

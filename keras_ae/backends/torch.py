@@ -1,11 +1,28 @@
 """PyTorch: backward, eagerly."""
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import keras
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
+from keras import layers
+from keras.src.backend.common.variables import AutocastScope
+from keras.src.models.functional import Functional
+
+PLAIN = {
+    layers.InputLayer,
+    layers.Dense,
+    layers.Activation,
+    layers.Flatten,
+    layers.Reshape,
+    layers.Cropping2D,
+    layers.UpSampling2D,
+    layers.Add,
+    layers.Multiply,
+    layers.Concatenate,
+}
 
 
 def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
@@ -72,6 +89,37 @@ def conv2d_transpose(x, kernel, bias, strides, padding):
     return F.conv_transpose2d(x.permute(0, 3, 1, 2), kernel, bias, strides, cut).permute(0, 2, 3, 1)
 
 
+def call(network, inputs, training):
+    """Where all layers are plain, without what Keras does around each layer's `call`, which takes longer than it."""
+    if not _is_plain(network):
+        return network(inputs, training=training)
+    network._assert_input_compatibility(inputs)
+    outputs = network._run_through_graph(network._standardize_inputs(inputs), lambda layer: partial(_call, layer))
+    return outputs[0] if isinstance(outputs, list) and len(outputs) == 1 else outputs
+
+
+def _is_plain(network) -> bool:
+    """Whether no layer masks, draws, adds a loss or is watched by a hook."""
+    from keras_ae.layers import Conv2D, Conv2DTranspose, OneHot  # which need this file
+
+    return type(network) is Functional and all(
+        (type(layer) in PLAIN or type(layer) in (Conv2D, Conv2DTranspose, OneHot))
+        and not (layer.activity_regularizer or layer._forward_hooks or layer._forward_pre_hooks)
+        and not (layer.quantization_mode or layer._remat_mode)
+        for layer in network.layers
+    )
+
+
+def _call(layer, inputs):
+    def converted(x):
+        return layer.dtype_policy.convert_input(x, layer.autocast, layer.input_dtype)
+
+    inputs = [converted(x) for x in inputs] if isinstance(inputs, list) else converted(inputs)
+    is_mixed = layer.compute_dtype != layer.variable_dtype
+    with AutocastScope(layer.compute_dtype) if is_mixed else nullcontext():
+        return layer.call(inputs)
+
+
 def total(x):
     """The sum over all devices of each device's `x`."""
     return x
@@ -129,10 +177,8 @@ def train_step(model, data):
     gradients = [variable.value.grad for variable in variables]
 
     with torch.no_grad():
-        # The largest of all, since the sum of their squares overflows before they do.
-        largest = torch.nn.utils.get_total_norm([g for g in gradients if g is not None], norm_type=float("inf"))
         finite_loss = torch.isfinite(torch.stack(step.losses)).all()
-        finite = finite_loss & torch.isfinite(largest)
+        finite = finite_loss & _all_finite([gradient for gradient in gradients if gradient is not None])
         updated = model.metrics_variables
         has_loss_scale = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         if has_loss_scale:  # it lowers its scale when it sees an overflow, and then applies nothing
@@ -154,6 +200,14 @@ def train_step(model, data):
             _restore(state, before)
         model.skipped_steps.update_state(~finite)
     return model.metric_results(training=True)
+
+
+def _all_finite(tensors):
+    """Whether all are: the test of PyTorch's own `GradScaler`, one pass over all, which leaves them as they are."""
+    one = torch.ones(1, device=tensors[0].device)
+    found = torch.zeros_like(one)
+    torch._amp_foreach_non_finite_check_and_unscale_(tensors, found, one)
+    return found[0] == 0
 
 
 def _waits(tensor) -> bool:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_ae import backends
 from keras_ae.errors import InputError, one_of
 from keras_ae.latents import Latent, get_latent
 from keras_ae.models.generation import Generation
@@ -297,7 +298,7 @@ class VAE(Generation, GuardedModel):
         """
         objective = objective or self.objective
         k = objective.k
-        outputs = self._float32(self.encoder(self.encoder_inputs(image, label), training=training))
+        outputs = self._float32(backends.call(self.encoder, self.encoder_inputs(image, label), training))
         if noise is None:
             shape = ops.shape(outputs[0])
             noise = self.posterior_noise((k * shape[0], *shape[1:]), training)
@@ -306,7 +307,7 @@ class VAE(Generation, GuardedModel):
             label, scored, sample_weight = (
                 None if x is None else ops.repeat(x, k, axis=0) for x in (label, scored, sample_weight)
             )
-        output = ops.cast(self.decoder(self.decoder_inputs(draw.z, label), training=training), "float32")
+        output = ops.cast(backends.call(self.decoder, self.decoder_inputs(draw.z, label), training), "float32")
         scores = self.likelihood(scored, output, sample_weight=sample_weight, training=training)
         return Inference(draw, *scores, k, credit), output, scored
 

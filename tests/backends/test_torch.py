@@ -12,6 +12,8 @@ if keras.backend.backend() != "torch":
 
 import torch
 
+import keras_ae
+from keras_ae.networks import NETWORKS
 from tests.helpers import batch, small_vae
 
 backend = importlib.import_module("keras_ae.backends.torch")
@@ -139,3 +141,57 @@ def test_a_step_uses_the_fused_update(monkeypatch):
     vae.compile("adam")
     vae.fit(batch(), batch_size=3, verbose=0)
     assert len(calls) == 2
+
+
+def called(vae, images, labels, kernel, directly):
+    """Outputs of both networks and the gradient of one kernel, by `backend.call` or by Keras."""
+    call = backend.call if directly else lambda network, inputs, training: network(inputs, training=training)
+    vae.zero_grad()
+    codes = call(vae.encoder, [images, labels], True)
+    decoded = call(vae.decoder, [codes[0], labels], True)
+    (decoded.float().square().sum() + codes[1].float().sum()).backward()
+    return [x.detach().float().numpy() for x in (*codes, decoded, kernel.value.grad)]
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("network", sorted(NETWORKS))
+def test_plain_networks_are_called_with_the_same_values(precision, network):
+    keras.config.set_dtype_policy(precision)
+    vae = keras_ae.build_vae((9, 8, 3), 2, network=network, width=4, class_names=list("ab"), conditioning="both")
+    assert all(map(backend._is_plain, (vae.encoder, vae.decoder)))
+    images, labels = torch.rand(5, 9, 8, 3), torch.tensor([0, 1, 0, 1, 1])
+    kernel = next(weight for weight in vae.encoder.trainable_variables if "kernel" in weight.path)
+    for one, other in zip(*(called(vae, images, labels, kernel, directly) for directly in (False, True)), strict=True):
+        np.testing.assert_array_equal(other, one)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: keras.layers.Dropout(0.5),
+        lambda: keras.layers.Masking(),
+        lambda: keras.layers.Activation("relu", activity_regularizer="l2"),
+        lambda: type("Own", (keras.layers.Dense,), {})(4),
+    ],
+)
+def test_a_network_with_any_other_layer_is_keras_own(layer):
+    image = keras.Input((4,))
+    network = keras.Model(image, layer()(image))
+    assert not backend._is_plain(network)
+    network(torch.ones(3, 4), training=True)
+    losses = len(network.losses)
+    assert backend.call(network, torch.ones(3, 4), True).shape == (3, 4)
+    assert len(network.losses) == losses
+
+
+def test_hooks_of_layers_are_heard():
+    vae, heard = small_vae(), []
+    vae.encoder.layers[1].register_forward_hook(lambda *_: heard.append(1))
+    vae.compile("adam")
+    vae.fit(batch(), batch_size=3, verbose=0)
+    assert len(heard) == 2
+
+
+def test_images_of_another_size_are_refused():
+    with pytest.raises(ValueError, match="expected shape"):
+        backend.call(small_vae().encoder, torch.ones(2, 4, 4, 3), False)
