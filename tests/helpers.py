@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import zipfile
+from contextlib import contextmanager
 
 import h5py
 import keras
@@ -25,6 +26,16 @@ ONCE = keras.backend.backend() == "torch"  # the backend that starts fastest
 def once(why: str):
     """Runs a test on one backend only."""
     return pytest.mark.skipif(not ONCE, reason=f"on torch only: {why}")
+
+
+@contextmanager
+def dtype_policy(name: str):
+    """Layers that are built within it have this policy."""
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 def small_vae(image_shape=(8, 8, 3), latent_dim=4, conditioning="decoder", **kwargs) -> keras_ae.VAE:

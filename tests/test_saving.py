@@ -7,7 +7,7 @@ import pytest
 import keras_ae
 from keras_ae import InputError, data, get_task
 from keras_ae.saving import metadata
-from tests.helpers import CLASSES, batch, folder_with_masks, small_vae
+from tests.helpers import CLASSES, batch, dtype_policy, folder_with_masks, small_vae
 
 
 def test_a_saved_file_has_its_metadata_and_no_optimizer(tmp_path):
@@ -38,11 +38,8 @@ def test_a_loaded_model_evaluates_at_once_as_the_original(tmp_path):
 
 
 def test_a_model_trained_in_half_precision_is_saved_in_float32(tmp_path):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with dtype_policy("mixed_bfloat16"):
         vae = small_vae()
-    finally:
-        keras.config.set_dtype_policy("float32")
     loaded = keras_ae.load_model(keras_ae.save_model(vae, tmp_path / "vae.keras"))
     np.testing.assert_allclose(loaded.sample(3, seed=0), small_vae().sample(3, seed=0), atol=1e-6)
 

@@ -14,7 +14,7 @@ import torch
 
 import keras_ae
 from keras_ae.networks import NETWORKS
-from tests.helpers import batch, small_vae
+from tests.helpers import batch, dtype_policy, small_vae
 
 backend = importlib.import_module("keras_ae.backends.torch")
 
@@ -156,8 +156,8 @@ def called(vae, images, labels, kernel, directly):
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("network", sorted(NETWORKS))
 def test_plain_networks_are_called_with_the_same_values(precision, network):
-    keras.config.set_dtype_policy(precision)
-    vae = keras_ae.build_vae((9, 8, 3), 2, network=network, width=4, class_names=list("ab"), conditioning="both")
+    with dtype_policy(precision):
+        vae = keras_ae.build_vae((9, 8, 3), 2, network=network, width=4, class_names=list("ab"), conditioning="both")
     assert all(map(backend._is_plain, (vae.encoder, vae.decoder)))
     images, labels = torch.rand(5, 9, 8, 3), torch.tensor([0, 1, 0, 1, 1])
     kernel = next(weight for weight in vae.encoder.trainable_variables if "kernel" in weight.path)

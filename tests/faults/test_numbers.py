@@ -8,7 +8,7 @@ import pytest
 
 import keras_ae
 from keras_ae import NotFiniteError
-from tests.helpers import small_vae
+from tests.helpers import dtype_policy, small_vae
 
 
 class TooHigh(keras.callbacks.Callback):
@@ -36,11 +36,8 @@ def vae():
     [(autoencoder, "float32"), (autoencoder, "mixed_bfloat16"), (autoencoder, "mixed_float16"), (vae, "float32")],
 )
 def test_a_learning_rate_too_high_stops_the_training(tmp_path, dataset, build, precision):
-    keras.config.set_dtype_policy(precision)
-    try:
+    with dtype_policy(precision):
         model = build()
-    finally:
-        keras.config.set_dtype_policy("float32")
     task = keras_ae.get_task("reconstruct") if build is autoencoder else None
     with pytest.raises(NotFiniteError, match=r"^stopped: .* not finite.* Lower the learning rate"):
         keras_ae.fit(model, dataset, tmp_path, epochs=50, task=task, batch_size=8, callbacks=[TooHigh()])

@@ -10,7 +10,7 @@ from keras import ops
 import keras_ae
 from keras_ae import InputError, NotFiniteError
 from keras_ae.models.guarded import GuardedModel, SkippedSteps, Step, Terms
-from tests.helpers import Fed, batch, same_run, set_weights, variables
+from tests.helpers import Fed, batch, dtype_policy, same_run, set_weights, variables
 
 to_numpy = ops.convert_to_numpy
 
@@ -74,14 +74,11 @@ class Scalars(GuardedModel):
 
 
 def adversaries(precision="float32", scale=128, ema=False):
-    keras.config.set_dtype_policy(precision)
-    try:
+    with dtype_policy(precision):
         model = Adversaries()
         model.compile([keras.optimizers.Adam(1e-3, use_ema=ema), keras.optimizers.SGD(1e-2, momentum=0.9)])
         if precision == "mixed_float16":  # a scale at which good steps do not overflow
             model.optimizer.initial_scale = scale
-    finally:
-        keras.config.set_dtype_policy("float32")
     return model
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_ae import VAE, InputError, conv_vae
-from tests.helpers import CLASSES, ONCE, Fed, batch, run_layer_or_model, small_vae, variables
+from tests.helpers import CLASSES, ONCE, Fed, batch, dtype_policy, run_layer_or_model, small_vae, variables
 
 to_numpy = keras.ops.convert_to_numpy
 
@@ -415,8 +415,7 @@ def test_a_subclassed_network_is_refused():
 
 
 def _with_batch_norm(precision: str) -> VAE:
-    keras.config.set_dtype_policy(precision)
-    try:
+    with dtype_policy(precision):
         image = keras.Input((4, 4, 1))
         x = keras.layers.Flatten()(keras.layers.BatchNormalization()(image))
         encoder = keras.Model(image, [keras.layers.Dense(2)(x), keras.layers.Dense(2)(x)])
@@ -426,8 +425,6 @@ def _with_batch_norm(precision: str) -> VAE:
         if precision == "mixed_float16":  # a scale at which good steps do not overflow
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=128)
         vae.compile(optimizer)
-    finally:
-        keras.config.set_dtype_policy("float32")
     return vae
 
 
