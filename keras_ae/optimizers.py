@@ -34,6 +34,24 @@ class Muon(keras.optimizers.Muon):
         update = self.lr_adjust(lr * self.zeropower_via_newtonschulz5(matrix, self.ns_steps))
         self.assign_sub(variable, ops.reshape(update, variable.shape))
 
+    def zeropower_via_newtonschulz5(self, x, steps: int):
+        """The same polynomials of the singular values. For a long matrix they are products of small ones: its Gram
+        matrix tells how each iteration changes the next."""
+        short, long = sorted(x.shape)
+        if long < 2 * short:
+            return super().zeropower_via_newtonschulz5(x, steps)
+        wide = x if x.shape[0] == short else ops.transpose(x)
+        gram = wide @ ops.transpose(wide)
+        squared_norm = ops.trace(gram)  # of all singular values, which are at most 1 from here on
+        gram = gram / (squared_norm + 1e-14)
+        product = identity = ops.eye(short, dtype=x.dtype)
+        for _ in range(steps):
+            factor = self.muon_a * identity + self.muon_b * gram + self.muon_c * gram @ gram
+            product = factor @ product
+            gram = factor @ gram @ factor
+        wide = product @ (wide / (ops.sqrt(squared_norm) + 1e-7))
+        return wide if x.shape[0] == short else ops.transpose(wide)
+
 
 def recipe(
     steps: int, epochs: int, learning_rate: float = 3e-3, clip_norm: float | None = None

@@ -37,11 +37,22 @@ PACKAGE = ROOT / "keras_ae"
 # A file or folder of keras_ae -> the tests that look at it, cheapest first.
 TESTS = {
     "objectives": ["objectives", "models", "test_tasks.py", "evaluation"],
+    "latents": ["objectives", "models", "evaluation"],
+    "priors": ["priors", "models", "evaluation"],
+    "evaluation": ["evaluation", "test_tasks.py"],
+    "members.py": ["scripts/test_members.py", "test_scripts.py"],
     "layers": ["layers", "models"],
     "models": ["models", "test_tasks.py", "test_training.py"],
     "data/corruption.py": ["data/test_corruption.py", "test_tasks.py", "models"],
     "tasks.py": ["test_tasks.py", "models", "test_pictures.py", "evaluation"],
-    "backends/torch.py": ["models", "layers", "test_training.py", "data/test_data.py", "faults/test_numbers.py"],
+    "backends/torch.py": [
+        "backends/test_torch.py",
+        "models",
+        "layers",
+        "test_training.py",
+        "data/test_data.py",
+        "faults/test_numbers.py",
+    ],
     "saving": ["test_saving.py", "trust/test_trust.py", "models", "faults/test_disk.py"],
     "trust": ["trust"],
 }

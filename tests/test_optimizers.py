@@ -29,6 +29,21 @@ def test_kernels_take_muons_update_as_matrices_and_narrow_ones_adamws(random):
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(96, 16), (16, 96), (40, 32), (32, 16)])
+@pytest.mark.parametrize("smallest", [1.0, 1e-3, 1e-8])
+def test_long_matrices_are_orthogonalised_by_the_same_polynomials(random, shape, smallest):
+    short = min(shape)
+    left, right = (np.linalg.qr(random.normal(size=(side, short)))[0] for side in shape)
+    matrix = left * np.geomspace(1, smallest, short) @ right.T * 30
+    found = Muon().zeropower_via_newtonschulz5(keras.ops.convert_to_tensor(matrix.astype("float32")), 5)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(found), orthogonalised(matrix), atol=1e-3)
+
+
+def test_a_gradient_of_zeros_moves_nothing():
+    found = Muon().zeropower_via_newtonschulz5(keras.ops.zeros((64, 16)), 5)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(found), 0)
+
+
 def test_it_survives_a_config():
     optimizer = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(Muon(0.02, ns_steps=4)))
     assert isinstance(optimizer, Muon)
