@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import sys
+import types
 import warnings
 from pathlib import Path
 
@@ -83,10 +84,23 @@ def _import_keras(backend: str) -> None:
     sys.modules.update(dict.fromkeys(hidden))  # None: the import of such a module fails
     try:
         with _silence() if backend == "tensorflow" else contextlib.nullcontext():
+            importlib.import_module(backend)
+            if backend == "torch":
+                hidden |= _hide_compiler()
             importlib.import_module("keras")
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+def _hide_compiler() -> set[str]:
+    """Keras imports PyTorch's compiler, which nothing here uses, to exempt its random numbers from it: 2 seconds."""
+    name = "torch._dynamo"
+    if name in sys.modules:
+        return set()
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].disable = lambda: lambda function: function
+    return {name}
 
 
 @contextlib.contextmanager
