@@ -53,6 +53,26 @@ def test_a_member_trains_samples_interpolates_and_completes(tmp_path, name):
     assert loaded.get_config()["objective"]["config"] == vae.get_config()["objective"]["config"]
 
 
+@pytest.mark.parametrize(
+    ("prior", "centre", "spread", "accuracy"), [("standard", 0, 1, 1e-5), ("mixture:1", 0.4, 0.2, 0.02)]
+)
+def test_a_traversal_spans_the_prior(prior, centre, spread, accuracy):
+    vae = linear(prior=prior)
+    if prior != "standard":
+        vae.prior.means.assign(np.full((1, LATENTS), centre))
+        vae.prior.log_vars.assign(np.full((1, LATENTS), 2 * np.log(spread)))
+    images = np.full((2, *SHAPE), 0.5)
+    latents, moved = vae.traverse(images, count=1, steps=3, span=0.5)
+    code = np.tile(vae.encode(images)[0][0], (3, 1))
+    code[:, latents[0]] = centre + 0.5 * spread * np.array([-1, 0, 1])
+    np.testing.assert_allclose(moved[0], vae.decode(code), atol=accuracy)
+
+
+def test_an_image_costs_its_draws_and_what_the_prior_encodes():
+    costs = {name: member(**settings).images_at_once for name, settings in MEMBERS.items()}
+    assert costs == {"spatial mixture": 1, "vamp": 4, "residual flow": 1, "mlp iwae vamp": 5, "gated tc": 1}
+
+
 def greys(n=20) -> Dataset:
     """Grey images that are drawn as 0 and 1, all to train on."""
     images = np.random.default_rng(0).integers(0, 256, (n, *SHAPE)).astype("uint8")
