@@ -13,8 +13,10 @@ from keras_ae.errors import InputError, one_of
 
 
 def _gaussian(image, sigma, random):
-    noise = random.standard_normal(image.shape, dtype="float32")
-    return np.clip(image + np.float32(sigma) * noise, 0, 1, dtype="float32")
+    noisy = random.standard_normal(image.shape, dtype="float32")
+    noisy *= np.float32(sigma)
+    noisy += image
+    return noisy.clip(0, 1, out=noisy)
 
 
 def _salt_and_pepper(image, rate, random):
@@ -103,10 +105,9 @@ class Corruption:
         return KINDS[self.kind].hides
 
     def __call__(self, image: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The corrupted image and the mask (height, width, 1) of its known pixels. The missing ones are 0."""
+        """The noisy image; or, where this hides pixels, the mask (height, width, 1) of the known ones."""
         strength = self.low if self.low == self.high else random.uniform(self.low, self.high)
-        result = KINDS[self.kind].function(image, strength, random)
-        return (image * result, result) if self.hides else (result, np.ones((*image.shape[:2], 1), "float32"))
+        return KINDS[self.kind].function(image, strength, random)
 
     def check(self, image_shape: tuple[int, int, int]) -> None:
         """Raises an `InputError` where a block leaves nothing of such images."""
@@ -166,18 +167,17 @@ def corrupt(
         indices: (n,), the images' numbers in their data set.
 
     Returns:
-        The corrupted images, and the masks (n, height, width, 1) of the known pixels.
+        The corrupted images, whose missing pixels are 0, and the masks (n, height, width, 1) of the known pixels.
 
     >>> images = np.ones((2, 8, 8, 3), "float32")
     >>> corrupted, known = corrupt(images, parse_corruptions("centre:4"), np.arange(2))
     >>> int(known[0].sum())
     48
     """
-    corrupted, known = [], []
-    for image, index in zip(images, indices, strict=True):
+    corrupted, known = np.array(images), np.ones((*images.shape[:3], 1), "float32")
+    for image, mask, index in zip(corrupted, known, indices, strict=True):
         random = np.random.default_rng([seed, epoch, int(index)])
-        chosen = random.integers(len(corruptions)) if len(corruptions) > 1 else 0
-        noisy, mask = corruptions[chosen](image, random)
-        corrupted.append(noisy)
-        known.append(mask)
-    return np.stack(corrupted), np.stack(known)
+        corruption = corruptions[random.integers(len(corruptions)) if len(corruptions) > 1 else 0]
+        changed = mask if corruption.hides else image
+        changed[:] = corruption(image, random)
+    return corrupted * known, known

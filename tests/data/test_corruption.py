@@ -178,7 +178,7 @@ def test_a_strength_that_is_not_drawn_and_a_kind_that_is_not_chosen_take_no_rand
     assert parse_corruptions("half") == [Corruption("half", 0.0, 0.0)]
     random = np.random.default_rng(3)
     expected = IMAGES[0] + np.float32(0.1) * np.random.default_rng(3).standard_normal((16, 12, 3), dtype="float32")
-    np.testing.assert_array_equal(Corruption("gaussian", 0.1, 0.1)(IMAGES[0], random)[0], np.clip(expected, 0, 1))
+    np.testing.assert_array_equal(Corruption("gaussian", 0.1, 0.1)(IMAGES[0], random), np.clip(expected, 0, 1))
 
 
 def test_the_first_epoch_and_seed_are_0():
