@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from keras_ae import InputError
 from keras_ae.priors import FlowPrior, get_prior
 from tests.helpers import set_weights
 
@@ -88,3 +89,17 @@ def test_a_flow_that_is_not_trained_is_the_standard_normal():
     made.build((None, 5))
     z = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
     np.testing.assert_allclose(to_numpy(made.log_prob(tensor(z))), stats.norm.logpdf(z).sum(1), rtol=1e-5)
+
+
+def test_each_coupling_has_two_hidden_layers_and_an_order_of_its_own():
+    made = FlowPrior(3, hidden=8)
+    made.build((None, 5))
+    coupling = (2 * 8 + 8) + (8 * 8 + 8) + (8 * 6 + 6)  # two latents give shift and scale of the other three
+    assert sum(np.prod(weight.shape) for weight in made.weights) == 3 * coupling
+    assert len({tuple(order) for order in made.orders}) > 1
+    assert get_prior("flow").layers == 6
+    for layers in (1, 64):
+        assert FlowPrior(layers).layers == layers
+    for layers in (0, 65):
+        with pytest.raises(InputError, match="give 1 to 64"):
+            FlowPrior(layers)
