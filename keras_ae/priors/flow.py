@@ -49,7 +49,6 @@ class FlowPrior(Prior):
         fixed = self.latents // 2
         self.orders = [np.random.default_rng(number).permutation(self.latents) for number in range(self.layers)]
         self.couplings = [self._coupling(fixed, self.latents - fixed) for _ in self.orders]
-        self.built = True
 
     def _coupling(self, fixed: int, changed: int) -> keras.Model:
         """The fixed latents -> shift and log-scale of the changed ones."""

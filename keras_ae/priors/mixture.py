@@ -75,7 +75,6 @@ class GaussianMixture(Mixture):
         self.means = self.add_weight(name="means", shape=shape, initializer=keras.initializers.RandomNormal(stddev=1.0))
         self.log_vars = self.add_weight(name="log_vars", shape=shape, initializer="zeros")
         self.logits = self.add_weight(name="logits", shape=(self.components,), initializer="zeros")
-        self.built = True
 
     def gaussians(self, encode=None):
         means, log_vars, logits = map(ops.convert_to_tensor, (self.means, self.log_vars, self.logits))

@@ -38,7 +38,6 @@ class VampPrior(Mixture):
             initializer=keras.initializers.RandomUniform(0.0, 1.0),
             constraint=_in_range,
         )
-        self.built = True
 
     def adapt(self, split) -> None:
         places = np.random.default_rng(0).choice(len(split), self.components, replace=len(split) < self.components)
