@@ -103,3 +103,21 @@ def test_each_coupling_has_two_hidden_layers_and_an_order_of_its_own():
     for layers in (0, 65):
         with pytest.raises(InputError, match="give 1 to 64"):
             FlowPrior(layers)
+
+
+def test_components_start_apart_and_pseudo_images_in_the_range():
+    mixture, vamp = (get_prior(name) for name in ("mixture:50", "vamp:50"))
+    for made in (mixture, vamp):
+        made.build((None, 2), (None, 4, 2, 1))
+    np.testing.assert_allclose(to_numpy(mixture.means.value).std(), 1, atol=0.2)
+    pseudo_images = to_numpy(vamp.pseudo_images.value)
+    np.testing.assert_allclose([pseudo_images.min(), pseudo_images.max()], [0, 1], atol=0.05)
+
+
+def test_pseudo_images_stay_in_the_range_and_move_within_it():
+    made = prior("vamp:3")
+    made.pseudo_images.assign(np.full((3, 1, 2, 1), 0.5))
+    optimizer = keras.optimizers.SGD(1.0)
+    gradient = np.float32([0.2, -0.3, 3.0, -3.0, 0.5, 0.0]).reshape(3, 1, 2, 1)
+    optimizer.apply([tensor(gradient)], [made.pseudo_images])
+    np.testing.assert_allclose(to_numpy(made.pseudo_images.value).ravel(), [0.3, 0.8, 0, 1, 0, 0.5], atol=1e-6)
