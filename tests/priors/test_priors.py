@@ -121,3 +121,13 @@ def test_pseudo_images_stay_in_the_range_and_move_within_it():
     gradient = np.float32([0.2, -0.3, 3.0, -3.0, 0.5, 0.0]).reshape(3, 1, 2, 1)
     optimizer.apply([tensor(gradient)], [made.pseudo_images])
     np.testing.assert_allclose(to_numpy(made.pseudo_images.value).ravel(), [0.3, 0.8, 0, 1, 0, 0.5], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("standard", 2), ("mixture:50", 2 + 50), ("vamp:50", 2 + 50), ("flow:3", 3 * (2 + 2 * 128))]
+)
+def test_the_memory_of_a_density_holds_its_arrays(name, least):
+    """A number for each latent and component, and for each feature of a coupling."""
+    made = get_prior(name)
+    made.build((None, 2), (None, 4, 2, 1))
+    assert least <= made.scratch(None, None) <= 10 * least
