@@ -1,7 +1,7 @@
 """The one place where backends differ: a file for each, with the same functions.
 
     feed(batches)                  batches of arrays -> what `fit` reads fastest
-    on_device(images, ...)         what makes batches from a GPU's memory; `None` where images stay in the host's
+    on_device(images, ...)         what makes batches where the model is, at once; `None` where NumPy makes them ahead
     train_step(model, ...)         gradients of `model.loss_terms`, guarded against non-finite numbers
     test_step(model, ...)          the same terms without gradients
     call(network, inputs, ...)     a network's outputs, sooner if it can

@@ -30,9 +30,20 @@ def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
 
 
 def on_device(images, labels, rows):
-    if not torch.cuda.is_available() or images[0].nbytes * len(rows) > torch.cuda.mem_get_info()[0] / 4:
+    if not torch.cuda.is_available():
+        return partial(_in_memory, images, labels, rows)
+    if images[0].nbytes * len(rows) > torch.cuda.mem_get_info()[0] / 4:
         return None
     return _resident(images[rows], labels[rows], "cuda")
+
+
+def _in_memory(images, labels, rows, places, mirrored):
+    """A batch, made by all threads that the step has. A thread of its own would take a core from them meanwhile."""
+    rows = rows[places]
+    image = torch.from_numpy(images[rows]).to(torch.float32).mul_(1 / 255)
+    if mirrored.any():
+        image[mirrored] = image[mirrored].flip(2)
+    return {"image": image, "label": torch.from_numpy(labels[rows])}
 
 
 def _resident(images, labels, device="cpu"):

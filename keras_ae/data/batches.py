@@ -78,7 +78,8 @@ def evaluation_batches(split: Split, batch_size: int = 128, *, task=None):
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """Batch number i of training, in any epoch, by i alone. While it is used, a thread makes the next."""
+    """Batch number i of training, in any epoch, by i alone. While it is used, a thread makes the next, unless the
+    backend makes it at once."""
 
     same_sizes = True
 
@@ -120,6 +121,8 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def batch(self, index: int) -> dict | tuple:
         """Batch number `index` of all epochs."""
+        if self._on_device is not None:
+            return self._make(index)
         expected, future = self._ahead
         if index != expected:
             future = self._thread.submit(self._make, index)

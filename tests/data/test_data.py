@@ -95,29 +95,33 @@ def test_flip_mirrors_about_half_of_the_images_anew_each_epoch(tmp_path):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="tf.data makes batches on the host")
-def test_batches_made_where_a_gpu_keeps_the_images_are_the_same(tmp_path, monkeypatch):
-    """Here on a CPU, by the same code."""
+def test_batches_made_where_the_model_is_are_those_of_numpy(tmp_path, monkeypatch):
+    """A GPU's, too: here on a CPU, by the same code."""
     split = load("shapes", tmp_path, limit=100, image_size=(8, 8)).train
     backend = importlib.import_module(f"keras_ae.backends.{keras.backend.backend()}")
 
-    def on_device(images, labels, rows):
+    def resident(images, labels, rows):
         return backend._resident(images[rows], labels[rows])
 
+    makers = [lambda *_: None, resident] + [backend.on_device] * (keras.backend.backend() == "torch")
     for flip in (False, True):
-        host = data.training_batches(split, 16, seed=1, flip=flip, endless=True)
-        with monkeypatch.context() as patch:
-            patch.setattr("keras_ae.backends.on_device", on_device)
-            device = data.training_batches(split, 16, seed=1, flip=flip, endless=True)
-        for expected, batch in itertools.islice(zip(host, device, strict=True), 8):  # into the second epoch
-            assert not isinstance(batch["image"], np.ndarray)
-            for name in expected:
-                np.testing.assert_array_equal(np.array(batch[name]), expected[name])
+        batches = []
+        for maker in makers:
+            with monkeypatch.context() as patch:
+                patch.setattr("keras_ae.backends.on_device", maker)
+                batches.append(data.training_batches(split, 16, seed=1, flip=flip, endless=True))
+        numpy, *others = batches
+        for other in others:
+            for expected, batch in itertools.islice(zip(numpy, other, strict=True), 8):  # into the second epoch
+                assert not isinstance(batch["image"], np.ndarray)
+                for name in expected:
+                    np.testing.assert_array_equal(np.array(batch[name]), expected[name])
     losses = []
-    for batches in (host, device):
+    for each in batches:
         vae = small_vae(conditioning="none")
         vae.compile("adam")
-        losses.append(vae.fit(batches, steps_per_epoch=4, shuffle=False, verbose=0).history["loss"])
-    assert losses[0] == losses[1]
+        losses.append(vae.fit(each, steps_per_epoch=4, shuffle=False, verbose=0).history["loss"])
+    assert all(loss == losses[0] for loss in losses)
 
 
 def unconditional_vae():
