@@ -5,6 +5,7 @@
     train_step(model, ...)         gradients of `model.loss_terms`, guarded against non-finite numbers
     test_step(model, ...)          the same terms without gradients
     call(network, inputs, ...)     a network's outputs, sooner if it can
+    traced_losses(model)           `model.loss_terms` in training, sooner after a while; `None` where steps are compiled
     speed_up(optimizer)            makes its update faster, if it can; the values are the same up to rounding
     total(x), gather(x)            a sum, or the rows, of all devices; the only places where a batch statistic is made
     has_bfloat16()                 whether the device computes faster in bfloat16 than in float32
@@ -36,6 +37,7 @@ tune_gpu = _backend.tune_gpu
 train_step = _backend.train_step
 test_step = _backend.test_step
 call = _backend.call
+traced_losses = _backend.traced_losses
 speed_up = _backend.speed_up
 total = _backend.total
 gather = _backend.gather

@@ -11,6 +11,8 @@ from keras import layers
 from keras.src.backend.common.variables import AutocastScope
 from keras.src.models.functional import Functional
 
+from keras_ae.backends.torch_trace import TracedLosses
+
 PLAIN = {
     layers.InputLayer,
     layers.Dense,
@@ -141,6 +143,9 @@ def gather(x):
     return x
 
 
+traced_losses = TracedLosses
+
+
 def speed_up(optimizer) -> None:
     for each in getattr(optimizer, "optimizers", [optimizer]):
         # A subclass with an update of its own has no `_parallel_update_step`.
@@ -180,7 +185,8 @@ def train_step(model, data):
     before = [variable.value.clone() for variable in state]
 
     model.zero_grad()
-    step = model.loss_terms(x, y, sample_weight, training=True)
+    loss_terms = model.traced_losses or partial(model.loss_terms, training=True)
+    step = loss_terms(x, y, sample_weight)
     groups = model.variables_by_loss()
     for number, (loss, group) in enumerate(zip(step.losses, groups, strict=True), 1):
         inputs = [variable.value for variable in group]

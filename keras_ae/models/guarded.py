@@ -1,5 +1,6 @@
 """A model whose steps are guarded, for one optimizer or several, on every backend."""
 
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import keras
@@ -26,6 +27,41 @@ class Step(NamedTuple):
     outputs: dict[str, Any]
 
 
+class Draws:
+    """The random numbers of `loss_terms`, which a backend may keep, or draw before the rest of the step."""
+
+    def __init__(self):
+        self._kept = None
+        self._given = None
+
+    def normal(self, shape, seed: keras.random.SeedGenerator):
+        """Standard normal, float32."""
+        if self._given is not None:
+            return next(self._given)
+        values = keras.random.normal(shape, dtype="float32", seed=seed)
+        if self._kept is not None:
+            self._kept.append((shape, seed, values))
+        return values
+
+    @contextmanager
+    def kept(self):
+        """Gives a list of what is drawn within, (shape, seed, values) each."""
+        self._kept = kept = []
+        try:
+            yield kept
+        finally:
+            self._kept = None
+
+    @contextmanager
+    def given(self, values):
+        """What is drawn within are these, one after another."""
+        self._given = iter(values)
+        try:
+            yield
+        finally:
+            self._given = None
+
+
 class GuardedModel(keras.Model):
     """A `keras.Model` that owns its losses, and one optimizer or several.
 
@@ -43,6 +79,8 @@ class GuardedModel(keras.Model):
     def __init__(self, *, max_skipped_steps: int = 20, term_names: tuple[str, ...] = ("loss",), **kwargs):
         super().__init__(**kwargs)
         self.max_skipped_steps = max_skipped_steps
+        self.draws = Draws()
+        self.traced_losses = None
         self.terms = Terms(term_names)
         self.skipped_steps = SkippedSteps()
 
@@ -84,7 +122,11 @@ class GuardedModel(keras.Model):
             callbacks = [*keras.tree.flatten(callbacks or []), StopOnSkippedSteps(self.max_skipped_steps)]
         if not isinstance(x, np.ndarray | dict | list | tuple | keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # Keras cannot shuffle a stream, and warns of it
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+        self.traced_losses = backends.traced_losses(self)
+        try:
+            return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+        finally:
+            self.traced_losses = None
 
     def evaluate(self, *args, **kwargs):
         if self.compiled:

@@ -323,9 +323,7 @@ class VAE(Generation, GuardedModel):
 
     def posterior_noise(self, shape, training: bool):
         """Standard normal noise of `shape`, from training's own stream or evaluation's."""
-        return keras.random.normal(
-            shape, dtype="float32", seed=self.training_noise if training else self.evaluation_noise
-        )
+        return self.draws.normal(shape, self.training_noise if training else self.evaluation_noise)
 
     @property
     def metrics(self):

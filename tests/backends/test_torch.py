@@ -13,8 +13,10 @@ if keras.backend.backend() != "torch":
 import torch
 
 import keras_ae
+from keras_ae.backends import torch_trace
 from keras_ae.networks import NETWORKS
-from tests.helpers import batch, dtype_policy, small_vae
+from tests.family import MEMBERS, SHAPE, member
+from tests.helpers import Fed, batch, dtype_policy, set_weights, small_vae, variables
 
 backend = importlib.import_module("keras_ae.backends.torch")
 
@@ -193,3 +195,80 @@ def test_hooks_of_layers_are_heard():
 def test_images_of_another_size_are_refused():
     with pytest.raises(ValueError, match="expected shape"):
         backend.call(small_vae().encoder, torch.ones(2, 4, 4, 3), False)
+
+
+class ChangesBeta(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 3:
+            self.model.beta = 5.0
+
+
+def trained(monkeypatch, vae, hot: int, callbacks=(), poisoned=False):
+    """Weights after six epochs of two steps, the losses, and whether what came `hot` times was traced."""
+    traced, original = [], torch_trace._traced
+
+    def spy(*args):
+        traced.append(original(*args))
+        return traced[-1]
+
+    data = batch(image_shape=SHAPE)
+    if poisoned:
+        data["image"][3:] = np.nan
+    fed = Fed(data["image"], 3, None if vae.conditioning == "none" else data["label"])
+    with monkeypatch.context() as patch:
+        patch.setattr(torch_trace, "HOT", hot)
+        patch.setattr(torch_trace, "_traced", spy)
+        vae.compile(keras.optimizers.Adam(1e-2))
+        history = vae.fit(fed, epochs=6, shuffle=False, verbose=0, callbacks=list(callbacks)).history
+    return variables(vae), history, [replay is not None for replay in traced]
+
+
+def assert_traced_is_the_same(monkeypatch, make, expected=True, **kwargs):
+    whole, traced = (trained(monkeypatch, make(), hot, **kwargs) for hot in (10**9, 3))
+    assert (whole[2], traced[2]) == ([], [expected])
+    for one, other in zip(whole[0], traced[0], strict=True):
+        np.testing.assert_array_equal(other, one)
+    for name, values in whole[1].items():
+        np.testing.assert_array_equal(traced[1][name], values)
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_traced_steps_train_the_same_bits(monkeypatch, name):
+    is_operations = "iwae" not in name  # whose gradient is of its own
+    assert_traced_is_the_same(monkeypatch, lambda: member(**MEMBERS[name]), expected=is_operations)
+
+
+def test_what_changes_while_training_changes_traced_steps(monkeypatch):
+    assert_traced_is_the_same(monkeypatch, lambda: member(kl_warmup_steps=8), callbacks=[ChangesBeta()])
+
+
+def test_a_traced_step_that_is_not_finite_changes_nothing(monkeypatch):
+    assert_traced_is_the_same(monkeypatch, lambda: member(max_skipped_steps=9), poisoned=True)
+
+
+def with_layer(layer):
+    def made():
+        image = keras.Input(SHAPE)
+        x = layer()(keras.layers.Flatten()(image))
+        heads = [keras.layers.Dense(2), keras.layers.Dense(2)]
+        vae = keras_ae.VAE(keras.Model(image, [head(x) for head in heads]), member(2, "none").decoder)
+        set_weights(vae.trainable_weights)
+        return vae
+
+    return made
+
+
+def test_running_statistics_are_traced_and_layers_that_draw_are_not(monkeypatch):
+    assert_traced_is_the_same(monkeypatch, with_layer(keras.layers.BatchNormalization))
+    dropout = with_layer(lambda: keras.layers.Dropout(0.5, seed=1))
+    assert_traced_is_the_same(monkeypatch, dropout, expected=False)
+
+
+def test_a_part_that_is_frozen_is_traced_by_itself(monkeypatch):
+    class Freezes(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.decoder.trainable = epoch != 3
+
+    vae = member()
+    *_, traced = trained(monkeypatch, vae, 2, callbacks=[Freezes()])
+    assert traced == [True, True]
