@@ -112,6 +112,16 @@ def test_every_bound_is_the_likelihood_where_the_posterior_is_exact(objective, p
         np.testing.assert_allclose(to_numpy(vectors["loss"]), -expected, atol=1e-3)
 
 
+def test_a_kl_that_is_estimated_is_the_exact_one_on_average():
+    """Of the entropy, which is exact, and the draw's density under the prior."""
+    image = batch(1, SHAPE)["image"]
+    images = np.repeat(image, 4000, axis=0)
+    exact = to_numpy(linear(exact=False).loss_terms(image).vectors["kl"])
+    estimated = to_numpy(linear(exact=False, prior="flow:2").loss_terms(images).vectors["kl"])
+    assert estimated.std() > 0.1
+    np.testing.assert_allclose(estimated.mean(), exact[0], atol=0.05)
+
+
 def test_the_bound_grows_with_the_draws_to_the_likelihood():
     images = np.repeat(batch(1, SHAPE)["image"], 2000, axis=0)
     bounds = []

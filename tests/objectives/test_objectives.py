@@ -7,8 +7,11 @@ from keras_ae import InputError
 from keras_ae.objectives import (
     LIKELIHOODS,
     ActiveUnits,
+    Inference,
     elbo_terms,
+    entropy,
     get_likelihood,
+    get_objective,
     kl_per_latent,
     psnr,
     reparameterize,
@@ -232,6 +235,30 @@ def test_a_latent_that_never_moves_is_not_active():
     metric = ActiveUnits(1, threshold=0.0)
     metric.update_state(np.full((4, 1), 0.5, "float32"))
     assert to_numpy(metric.result()) == 0
+
+
+def test_draws_of_an_image_are_averaged_and_there_is_one_unless_said():
+    values = tensor(np.float32([1, 3, 5, 9]))
+    for k, expected in ((1, [1, 3, 5, 9]), (2, [2, 7]), (4, [4.5])):
+        inference = Inference(None, None, None, k)
+        np.testing.assert_allclose(to_numpy(inference.mean_over_draws(values)), expected)
+    assert Inference(None, None, None).k == 1
+
+
+def test_an_elbo_is_plain_unless_said():
+    config = get_objective("elbo").get_config()
+    assert {name: config[name] for name in ("beta", "kl_warmup_steps", "free_bits", "regularizers")} == {
+        "beta": 1.0,
+        "kl_warmup_steps": 0,
+        "free_bits": 0.0,
+        "regularizers": [],
+    }
+
+
+def test_an_entropy_is_scipys():
+    log_var = np.float32([-2.0, 0.0, 3.0])
+    found = to_numpy(entropy(keras.ops.convert_to_tensor(log_var)))
+    np.testing.assert_allclose(found, stats.norm(scale=np.exp(log_var / 2)).entropy(), rtol=1e-5)
 
 
 def test_bits_per_dimension_are_those_of_256_levels(pixels):
