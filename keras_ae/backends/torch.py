@@ -11,7 +11,7 @@ from keras import layers
 from keras.src.backend.common.variables import AutocastScope
 from keras.src.models.functional import Functional
 
-from keras_ae.backends.torch_trace import TracedLosses
+from keras_ae.backends._torch_trace import TracedLosses
 
 PLAIN = {
     layers.InputLayer,
@@ -112,11 +112,9 @@ def call(network, inputs, training):
 
 
 def _is_plain(network) -> bool:
-    """Whether no layer masks, draws, adds a loss or is watched by a hook."""
-    from keras_ae.layers import Conv2D, Conv2DTranspose, OneHot  # which need this file
-
+    """Whether no layer masks, draws, adds a loss or is watched by a hook. A class of ours that does not says so."""
     return type(network) is Functional and all(
-        (type(layer) in PLAIN or type(layer) in (Conv2D, Conv2DTranspose, OneHot))
+        (type(layer) in PLAIN or "is_plain" in vars(type(layer)))
         and not (layer.activity_regularizer or layer._forward_hooks or layer._forward_pre_hooks)
         and not (layer.quantization_mode or layer._remat_mode)
         for layer in network.layers
@@ -143,7 +141,8 @@ def gather(x):
     return x
 
 
-traced_losses = TracedLosses
+def traced_losses(model) -> TracedLosses:
+    return TracedLosses(model)
 
 
 def speed_up(optimizer) -> None:

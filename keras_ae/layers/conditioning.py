@@ -12,6 +12,8 @@ class OneHot(keras.layers.Layer):
     [[0.0, 0.0, 1.0]]
     """
 
+    is_plain = True
+
     def __init__(self, num_classes: int, **kwargs):
         super().__init__(**kwargs)
         self.num_classes = num_classes

@@ -33,6 +33,7 @@ class Conv2D(_FastPath, keras.layers.Conv2D):
     (None, 5, 5, 8)
     """
 
+    is_plain = True  # its `call` is all that it does (`backends/torch.py`)
     _operation = staticmethod(backends.conv2d)
 
     def scratch(self, inputs, outputs) -> int:
@@ -48,6 +49,7 @@ class Conv2DTranspose(_FastPath, keras.layers.Conv2DTranspose):
     (None, 10, 10, 8)
     """
 
+    is_plain = True
     groups = 1
     _operation = staticmethod(backends.conv2d_transpose)
 

@@ -13,7 +13,7 @@ if keras.backend.backend() != "torch":
 import torch
 
 import keras_ae
-from keras_ae.backends import torch_trace
+from keras_ae.backends import _torch_trace as torch_trace
 from keras_ae.networks import NETWORKS
 from tests.family import MEMBERS, SHAPE, member
 from tests.helpers import Fed, batch, dtype_policy, set_weights, small_vae, variables
