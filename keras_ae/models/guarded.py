@@ -69,7 +69,7 @@ class GuardedModel(keras.Model):
     whose losses or gradients are not all finite changes nothing and is counted in `skipped_steps`.
 
     What changes without a gradient (running statistics, codebooks) is a non-trainable variable that `loss_terms`
-    assigns. The guard rolls it back, too.
+    assigns. The guard rolls it back, too. Random numbers come from `self.draws`.
 
     Args:
         max_skipped_steps: so many skipped steps in a row end the training with a `NotFiniteError`.
