@@ -2,7 +2,8 @@
 
 python benchmarks/speed/feed.py --backend tensorflow
 
-Each kind of batch is made and fed to nobody, in turns, for `--seconds` each; then `fit` trains the default network.
+Each kind of batch is made and fed to nobody, in turns, for `--seconds` each, and so is a step of the
+network, on one batch again and again.
 """
 
 import sys
@@ -19,8 +20,8 @@ KINDS = {  # name -> (what `training_batches` takes, the task, whether images ar
     "images": ({}, None, False),
     "mirrored": ({"flip": True}, None, False),
     "drawn as 0 and 1, grey": ({}, None, True),
-    "with noise": ({}, ("denoise", None), False),
-    "with missing pixels": ({}, ("complete", None), False),
+    "with noise": ({}, "denoise", False),
+    "with missing pixels": ({}, "complete", False),
 }
 
 
@@ -37,12 +38,11 @@ def main() -> None:
     sources = {name: batches(network, *kind) for name, kind in KINDS.items()}
     speeds = {name: [] for name in (*sources, "a step")}
     step = trained(network, batches(network, {}, None, False))
-    for number in range(args.rounds + 1):
+    for _ in range(args.rounds + 1):
         for name, source in sources.items():
-            images = fed(source, args.seconds)
-            speeds[name] += [images] * bool(number)  # the first is a warm-up
-        images = step(args.seconds)
-        speeds["a step"] += [images] * bool(number)
+            speeds[name].append(fed(source, args.seconds))
+        speeds["a step"].append(step(args.seconds))
+    speeds = {name: counted for name, (_, *counted) in speeds.items()}  # the first round is a warm-up
     print(
         f"{args.network}, {args.backend}, {args.rounds} rounds\n\n| | images/s (range) | steps |\n| --- | --- | --- |"
     )
@@ -51,7 +51,7 @@ def main() -> None:
         print(f"| {name} | {median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f}) | {ratios:.1f} |")
 
 
-def batches(network, settings: dict, task: tuple | None, binarized: bool):
+def batches(network, settings: dict, task: str | None, binarized: bool):
     """An endless stream of batches, of images in memory."""
     import numpy as np
 
@@ -63,7 +63,7 @@ def batches(network, settings: dict, task: tuple | None, binarized: bool):
     split = data.Split({"images": images, "labels": np.zeros(len(images), "int32")}, np.arange(len(images)))
     if binarized:
         split = data.Dataset("greys", [], split, split, split, source="greys").binarized().train
-    task = task and keras_ae.get_task(*task)
+    task = task and keras_ae.get_task(task)
     return iter(data.training_batches(split, network.batch_size, task=task, endless=True, **settings))
 
 

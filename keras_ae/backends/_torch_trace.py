@@ -37,14 +37,15 @@ class TracedLosses:
         before = [variable.value.clone() for variable in model.non_trainable_variables]
         with model.draws.kept() as drawn:
             step = model.loss_terms(*batch, training=True)
-        self.traced[key] = _traced(model, batch, before, drawn, step)
+        self.traced[key] = _traced(model, leaves, structure, before, drawn, step)
         return step
 
 
-def _traced(model, batch, before, drawn, step):
+def _traced(model, leaves, structure, before, drawn, step):
     """Function of a batch's leaves -> what `loss_terms` gives for it; `None` where that does more than operations.
 
     Args:
+        leaves, structure: of the batch.
         before: values of the variables that are not trained, before the step.
         drawn: its random numbers, (shape, seed, values) each.
         step: what it gave.
@@ -53,7 +54,6 @@ def _traced(model, batch, before, drawn, step):
 
     trained, state = model.trainable_variables, model.non_trainable_variables
     variables = [*trained, *state]
-    leaves, structure = pytree.tree_flatten(batch)
 
     def pure(leaves, noise, values):
         with keras.StatelessScope(zip(variables, values, strict=True)) as scope, model.draws.given(noise):

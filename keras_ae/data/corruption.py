@@ -104,7 +104,7 @@ class Corruption:
         """Whether pixels go missing (known which), rather than get noisy."""
         return KINDS[self.kind].hides
 
-    def __call__(self, image: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """The noisy image; or, where this hides pixels, the mask (height, width, 1) of the known ones."""
         strength = self.low if self.low == self.high else random.uniform(self.low, self.high)
         return KINDS[self.kind].function(image, strength, random)

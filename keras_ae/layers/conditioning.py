@@ -19,6 +19,7 @@ class OneHot(keras.layers.Layer):
         self.num_classes = num_classes
 
     def call(self, labels):
+        # `ops.one_hot` looks at the labels' values on torch, and cannot be traced.
         return ops.cast(ops.equal(ops.expand_dims(labels, -1), ops.arange(self.num_classes)), self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
