@@ -237,7 +237,7 @@ def pythae(network, images, steps, epochs, tick, learning_rate):
 
         def on_train_step_end(self, training_config, **kwargs):
             self.done += 1
-            if self.done % steps == 0:
+            if self.done % steps == 0 and self.done <= steps * epochs:
                 tick(score)
 
     encoder, decoder = torch_networks(network)

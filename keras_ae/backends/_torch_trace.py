@@ -50,6 +50,7 @@ def _traced(model, leaves, structure, before, drawn, step):
         drawn: its random numbers, (shape, seed, values) each.
         step: what it gave.
     """
+    from torch._functorch.compile_utils import fx_graph_cse
     from torch.fx.experimental.proxy_tensor import make_fx  # which takes a second
 
     trained, state = model.trainable_variables, model.non_trainable_variables
@@ -68,8 +69,10 @@ def _traced(model, leaves, structure, before, drawn, step):
     after = [old if id(variable) in seeds else variable.value for variable, old in zip(state, before, strict=True)]
     try:
         function = make_fx(pure)(leaves, noise, values)
-        function.graph.eliminate_dead_code()
-        function.recompile()
+        graph = fx_graph_cse(function.graph)  # the loss and the metrics have much in common
+        graph.set_codegen(function.graph._codegen)
+        graph.eliminate_dead_code()
+        function.graph = graph
         if not _same(trained, (tuple(step), after), function(leaves, noise, values)):
             return None
     except Exception:  # of whatever a layer does that is not an operation

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import keras
 
+THIN = 4  # channels of an image, of which the stock convolution takes more than twice the time
+
 
 @functools.cache
 def _on_cpu() -> bool:
@@ -47,91 +49,114 @@ def has_bfloat16() -> bool:
 
 
 def conv2d(x, kernel, bias, strides, padding):
-    """With the kernel's gradient as matrix products, where XLA's own is slow on a CPU. Reverse mode only."""
-    if not _on_cpu() or kernel.shape[-1] < 16:  # where the stock gradient is as fast or faster
+    """With the gradient of the input as `conv2d_transpose` makes it. Reverse mode only."""
+    if not _is_square(kernel, strides):
         return None
-    outputs = _conv2d(x, kernel, tuple(strides), padding.upper())
+    outputs = _conv2d(x, kernel, strides[0], padding.upper())
     return outputs if bias is None else outputs + bias
-
-
-def _stock(x, kernel, strides, padding):
-    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-_conv2d = jax.custom_vjp(_stock, nondiff_argnums=(2, 3))
-
-
-def _conv2d_forward(x, kernel, strides, padding):
-    return _stock(x, kernel, strides, padding), (x, kernel)
-
-
-def _conv2d_backward(strides, padding, saved, gradient):
-    x, kernel = saved
-    _, pull = jax.vjp(lambda x: _stock(x, kernel, strides, padding), x)
-    size, (rows, columns) = kernel.shape[:2], gradient.shape[1:3]
-    margins = jax.lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
-    padded = jnp.pad(x, [(0, 0), *margins, (0, 0)])
-    flat = gradient.reshape(-1, kernel.shape[-1])
-    # One product for each place in the kernel: all at once would copy the input as often.
-    products = [
-        jnp.matmul(
-            padded[:, i : i + rows * strides[0] : strides[0], j : j + columns * strides[1] : strides[1]]
-            .reshape(-1, kernel.shape[2])
-            .T,
-            flat,
-            preferred_element_type=jnp.promote_types(kernel.dtype, "float32"),
-        )
-        for i in range(size[0])
-        for j in range(size[1])
-    ]
-    return *pull(gradient), jnp.stack(products).reshape(kernel.shape).astype(kernel.dtype)
-
-
-_conv2d.defvjp(_conv2d_forward, _conv2d_backward)
 
 
 def conv2d_transpose(x, kernel, bias, strides, padding):
-    """As one matrix product and an overlap-add on a CPU: there the gradient of the stock operation falls back to a
-    naive loop (jax issue 23783)."""
-    size, stride = kernel.shape[0], strides[0]
-    if not _on_cpu() or strides[0] != strides[1] or kernel.shape[0] != kernel.shape[1]:
+    """As one convolution with stride 1 on a CPU: there XLA's own falls back to a naive loop for many shapes (jax issue
+    23783). Reverse mode only."""
+    if not _is_square(kernel, strides):
         return None
-    outputs = _overlap_add(x, kernel, stride)
-    height, width = (side * stride for side in x.shape[1:3])
-    top = 0
-    if padding == "same":
-        top = max(size - stride, 0) // 2
-    else:
-        height, width = height + max(size - stride, 0), width + max(size - stride, 0)
-    outputs = outputs[:, top : top + height, top : top + width]
+    stride = strides[0]
+    over = max(kernel.shape[0] - stride, 0) if padding == "valid" else 0
+    height, width = (side * stride + over for side in x.shape[1:3])
+    outputs = _conv2d_transpose(x, kernel, stride, padding.upper(), (height, width))
     return outputs if bias is None else outputs + bias
 
 
-def _overlap_add(x, kernel, stride):
-    """Transposed convolution of x (batch, h, w, in) with kernel (k, k, out, in), whole and rounded up to strides.
+def _is_square(kernel, strides) -> bool:
+    """Whether these are for it: kernels and strides that are squares, on a CPU."""
+    return _on_cpu() and strides[0] == strides[1] and kernel.shape[0] == kernel.shape[1]
 
-    Every input pixel becomes a patch of k x k outputs; patches stand `stride` apart and are added
-    where they overlap. With k padded to `blocks` x stride, this is a sum of `blocks` x `blocks`
-    shifted grids of stride-sized tiles, put together by one reshape.
+
+def _stock(x, kernel, stride, padding):
+    strides, order = (stride, stride), ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=order)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv2d(x, kernel, stride, padding):
+    """As one matrix product where an image has few channels."""
+    if stride == 1 or kernel.shape[2] > THIN:
+        return _stock(x, kernel, stride, padding)
+    return _patches(x, kernel.shape[0], stride, padding) @ kernel.reshape(-1, kernel.shape[3])
+
+
+def _patches(x, size, stride, padding):
+    """What a kernel sees at each of its places: (batch, rows, columns, size x size x in)."""
+    margins = jax.lax.padtype_to_pads(x.shape[1:3], (size, size), (stride, stride), padding)
+    rows, columns = (
+        (side + sum(margin) - size) // stride + 1 for side, margin in zip(x.shape[1:3], margins, strict=True)
+    )
+    sides = [(places - 1) * stride + size for places in (rows, columns)]
+    x = _moved(x, [low for low, _ in margins], sides)
+    seen = [
+        x[:, i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride]
+        for i in range(size)
+        for j in range(size)
+    ]
+    return jnp.concatenate(seen, axis=-1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv2d_transpose(x, kernel, stride, padding, sides):
+    """The transpose of `_conv2d` for images of these sides: x (batch, h, w, in), kernel (k, k, out, in)
+    -> (batch, *sides, out).
+
+    A tile of stride x stride outputs is a sum over the inputs that reach it, so that a convolution with stride 1 gives
+    all pixels of the tiles, and a reshape puts them in place.
     """
-    batch, height, width = x.shape[:3]
-    size, out_channels, in_channels = kernel.shape[1:]
+    kernel_sides, channels = kernel.shape[:2], kernel.shape[2]
+    kernel = _in_tiles(kernel, stride)
+    around = kernel.shape[0] - 1
+    tiles = _stock(x, kernel[::-1, ::-1].swapaxes(2, 3), 1, ((around, around), (around, around)))
+    batch, rows, columns = tiles.shape[:3]
+    tiles = tiles.reshape(batch, rows, columns, stride, stride, channels).transpose(0, 1, 3, 2, 4, 5)
+    whole = tiles.reshape(batch, rows * stride, columns * stride, channels)
+    margins = jax.lax.padtype_to_pads(sides, kernel_sides, (stride, stride), padding)
+    return _moved(whole, [-low for low, _ in margins], sides)
+
+
+def _in_tiles(kernel, stride):
+    """(k, k, in, out) -> (blocks, blocks, stride x stride x in, out), of zeros where k is no multiple of the stride."""
+    size, _, in_channels, out_channels = kernel.shape
     blocks = -(-size // stride)
     kernel = jnp.pad(kernel, [(0, blocks * stride - size)] * 2 + [(0, 0)] * 2)
-    kernel = kernel.reshape(blocks, stride, blocks, stride * out_channels, in_channels)
-    # columns ordered (block row, block column, row in tile, column in tile, channel)
-    kernel = kernel.transpose(4, 0, 2, 1, 3).reshape(in_channels, -1)
-    tiles = (x.reshape(-1, in_channels) @ kernel).reshape(
-        batch, height, width, blocks, blocks, stride * stride * out_channels
-    )
-    rows, columns = height + blocks - 1, width + blocks - 1
-    grid = sum(
-        jnp.pad(tiles[:, :, :, i, j], [(0, 0), (i, blocks - 1 - i), (j, blocks - 1 - j), (0, 0)])
-        for i in range(blocks)
-        for j in range(blocks)
-    )
-    grid = grid.reshape(batch, rows, columns, stride, stride, out_channels).transpose(0, 1, 3, 2, 4, 5)
-    return grid.reshape(batch, rows * stride, columns * stride, out_channels)
+    kernel = kernel.reshape(blocks, stride, blocks, stride, in_channels, out_channels)
+    return kernel.transpose(0, 2, 1, 3, 4, 5).reshape(blocks, blocks, -1, out_channels)
+
+
+def _moved(images, margins, sides):
+    """Images with so many rows and columns of zeros before them, or fewer than they have, and then of these sides."""
+    added = [(low, side - have - low, 0) for low, side, have in zip(margins, sides, images.shape[1:3], strict=True)]
+    return jax.lax.pad(images, jnp.zeros((), images.dtype), [(0, 0, 0), *added, (0, 0, 0)])
+
+
+def _conv2d_backward(stride, padding, saved, gradient):
+    x, kernel = saved
+    back = _conv2d_transpose(gradient, kernel, stride, padding, x.shape[1:3])
+    return back, _kernel_gradient(x, kernel, stride, padding, gradient)
+
+
+def _conv2d_transpose_backward(stride, padding, sides, saved, gradient):
+    x, kernel = saved
+    back = _conv2d(gradient, kernel, stride, padding)
+    return back, _kernel_gradient(gradient, kernel, stride, padding, x)
+
+
+def _kernel_gradient(image, kernel, stride, padding, gradient):
+    """Of `_conv2d` of the image, and of its transpose to the image."""
+    return jax.vjp(lambda kernel: _stock(image, kernel, stride, padding), kernel)[1](gradient)[0]
+
+
+_conv2d.defvjp(lambda x, kernel, *settings: (_conv2d(x, kernel, *settings), (x, kernel)), _conv2d_backward)
+_conv2d_transpose.defvjp(
+    lambda x, kernel, *settings: (_conv2d_transpose(x, kernel, *settings), (x, kernel)), _conv2d_transpose_backward
+)
 
 
 def total(x):
