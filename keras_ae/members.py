@@ -11,7 +11,7 @@ def get_member(identifier, known: Mapping[str, type], what: str, **settings):
     Args:
         identifier: a name, or a name and a number, as "iwae:5"; or what is no text.
         known: name -> class. A class whose name may bring a number says with `number` which argument that is,
-            and of which kind: `number = ("draws", int)`.
+            and of which kind: `number = ("draws", int)`; and in words, where the kind is neither `int` nor `float`.
         what: the kind of member, for messages.
         settings: more arguments of the class.
 
@@ -32,14 +32,14 @@ def get_member(identifier, known: Mapping[str, type], what: str, **settings):
     member = known[name]
     if not colon:
         return member(**settings)
-    argument, kind = getattr(member, "number", None) or (None, None)
+    argument, kind, *words = getattr(member, "number", None) or (None, None)
     if argument is None:
         raise InputError(f"the {what} {name} takes no number; leave out ':{text}'")
     try:
         number = kind(text)
     except ValueError:
-        kinds = "a whole number" if kind is int else "a number"
-        raise InputError(f"the {what} '{identifier}' is not possible; give {kinds} of {argument}") from None
+        words = words or ["a whole number" if kind is int else "a number"]
+        raise InputError(f"the {what} '{identifier}' is not possible; give {words[0]} of {argument}") from None
     return member(**{argument: number}, **settings)
 
 
@@ -53,4 +53,7 @@ def name_of(member, known: Mapping[str, type]) -> str:
     kind = type(member)
     name = next((name for name, one in known.items() if one is kind), kind.__name__)
     number = getattr(kind, "number", None)
-    return f"{name}:{getattr(member, number[0]):g}" if number and name in known else name
+    if not number or name not in known:
+        return name
+    value = getattr(member, number[0])
+    return f"{name}:{'x'.join(map(str, value)) if isinstance(value, tuple) else format(value, 'g')}"

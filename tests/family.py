@@ -6,6 +6,7 @@ from scipy import stats
 
 import keras_ae
 from keras_ae import build_vae
+from keras_ae.latents import VQ
 from keras_ae.objectives import TotalCorrelation
 from tests.helpers import CLASSES, set_weights
 
@@ -18,7 +19,8 @@ def member(latent_dim=4, conditioning="both", **kwargs) -> keras_ae.VAE:
     vae = build_vae(
         SHAPE, latent_dim, width=4, class_names=CLASSES, conditioning=conditioning, likelihood="gaussian", **kwargs
     )
-    set_weights(vae.encoder.weights + vae.decoder.weights + vae.prior.weights)
+    codebook = [vae.latent.codebook] if isinstance(vae.latent, VQ) else []
+    set_weights(vae.encoder.weights + vae.decoder.weights + vae.prior.weights + codebook)
     return vae
 
 
@@ -27,6 +29,8 @@ MEMBERS = {  # each part in one of them, and priors and objectives of several dr
     "vamp": {"prior": "vamp:3"},
     "residual flow": {"network": "residual", "latent_dim": (2, 3, 1), "prior": "flow:2"},
     "mlp iwae vamp": {"network": "mlp", "objective": "iwae:3", "prior": "vamp:2", "conditioning": "none"},
+    "fsq": {"latent": "fsq:3x4", "latent_dim": (2, 3)},
+    "vq": {"latent": "vq:6", "latent_dim": (2, 3, 2), "conditioning": "none"},
     "gated tc": {"network": "gated", "latent_dim": (1, 2, 2), "regularizers": [TotalCorrelation(6, images=50)]},
 }
 

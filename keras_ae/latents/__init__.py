@@ -1,14 +1,17 @@
 """What stands between encoder and decoder: posterior, draws, mode. One file a latent."""
 
 from keras_ae.latents.base import Latent
+from keras_ae.latents.fsq import FSQ
 from keras_ae.latents.gaussian import Gaussian
+from keras_ae.latents.quantizer import Quantizer
+from keras_ae.latents.vq import VQ, CosineVQ
 from keras_ae.members import get_member
 
-LATENTS = {"gaussian": Gaussian}
+LATENTS = {"gaussian": Gaussian, "fsq": FSQ, "vq": VQ, "vq_cosine": CosineVQ}
 
 
 def get_latent(identifier: str | Latent) -> Latent:
-    """The latent of that name, or the given one.
+    """The latent of that name, as "fsq:8x8x8" or "vq:512", or the given one.
 
     Raises:
         InputError: no such name.
@@ -19,4 +22,4 @@ def get_latent(identifier: str | Latent) -> Latent:
     return get_member(identifier, LATENTS, "latent")
 
 
-__all__ = ["LATENTS", "Gaussian", "Latent", "get_latent"]
+__all__ = ["FSQ", "LATENTS", "VQ", "CosineVQ", "Gaussian", "Latent", "Quantizer", "get_latent"]

@@ -1,12 +1,13 @@
 """The diagonal Gaussian posterior."""
 
+import math
 from typing import ClassVar
 
 import keras
 from keras import ops
 
 from keras_ae.latents.base import Latent
-from keras_ae.objectives import Draw, entropy, log_normal, reparameterize
+from keras_ae.objectives import ActiveUnits, Draw, entropy, log_normal, reparameterize
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -19,7 +20,7 @@ class Gaussian(Latent):
 
     heads: ClassVar[dict[str, str]] = {"z_mean": "glorot_uniform", "z_log_var": "zeros"}
 
-    def posterior(self, outputs, noise, prior, objective, encode=None):
+    def posterior(self, outputs, noise, prior, objective, encode=None, training=False):
         z_mean, z_log_var = outputs
         mean, log_var = (x if objective.k == 1 else ops.repeat(x, objective.k, axis=0) for x in outputs)
         z, credit = objective.watch(reparameterize(mean, log_var, noise))
@@ -33,6 +34,15 @@ class Gaussian(Latent):
 
     def mode(self, outputs):
         return outputs[0]
+
+    def encoded(self, outputs):
+        return tuple(outputs)
+
+    def metric(self):
+        return ActiveUnits(math.prod(self.latent_shape))
+
+    def measured(self, draw):
+        return ops.reshape(draw.z_mean, (-1, math.prod(self.latent_shape)))
 
     def scratch(self, inputs, outputs) -> int:
         """Nothing beside what the model counts: means, variances and draws."""

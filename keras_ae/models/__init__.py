@@ -1,8 +1,9 @@
 """The models, and what a trained one is used for."""
 
 from keras_ae.models.autoencoder import conv_autoencoder
+from keras_ae.models.build import build_vae, conv_vae
 from keras_ae.models.restoration import restore_images
-from keras_ae.models.vae import VAE, build_vae, conv_vae
+from keras_ae.models.vae import VAE
 
 __all__ = [
     "VAE",

@@ -39,8 +39,8 @@ class Generation:
             labels = np.arange(n) % len(self.class_names)
         return self.decode(z, labels)
 
-    def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray]:
-        """The posterior's `(z_mean, z_log_var)`, both (n, *latent_shape).
+    def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray] | np.ndarray:
+        """The posterior's `(z_mean, z_log_var)`, both (n, *latent_shape); of a discrete latent the tokens (n, h, w).
 
         >>> import keras_ae, numpy as np
         >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
@@ -48,20 +48,34 @@ class Generation:
         >>> z_mean.shape
         (5, 2)
         """
+        return self.latent.encoded(self._encoded(images, labels))
+
+    def code(self, images: np.ndarray, labels=None) -> np.ndarray:
+        """What stands for each image, (n, *latent_shape): the posterior mean, or the vectors of its tokens.
+
+        >>> import keras_ae, numpy as np
+        >>> vae = keras_ae.build_vae((8, 8, 1), (2, 2), latent="vq:16", width=4)
+        >>> vae.code(np.zeros((5, 8, 8, 1))).shape
+        (5, 2, 2, 16)
+        """
+        outputs = map(keras.ops.convert_to_tensor, self._encoded(images, labels))
+        return keras.ops.convert_to_numpy(self.latent.mode(list(outputs)))
+
+    def _encoded(self, images, labels) -> list[np.ndarray]:
         images = checked_images(images, self.image_shape)
         label = self.label_ids(labels, len(images)) if self.conditioning == "both" or labels is not None else None
-        z_mean, z_log_var = self.encoder.predict(self.encoder_inputs(images, label), batch_size=BATCH_SIZE, verbose=0)
-        return z_mean, z_log_var
+        outputs = self.encoder.predict(self.encoder_inputs(images, label), batch_size=BATCH_SIZE, verbose=0)
+        return keras.tree.flatten(outputs)
 
     def decode(self, z: np.ndarray, labels=None) -> np.ndarray:
-        """The images (n, height, width, channels) of latents (n, *latent_shape).
+        """The images (n, height, width, channels) of latents (n, *latent_shape), or of tokens (n, h, w).
 
         >>> import keras_ae, numpy as np
         >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
         >>> vae.decode(np.zeros((4, 2))).shape
         (4, 8, 8, 1)
         """
-        z = np.asarray(z, "float32")
+        z = np.asarray(self.latent.decodable(z), "float32")
         if z.shape[1:] != self.latent_shape:
             shape = ", ".join(map(str, self.latent_shape))
             raise InputError(f"latents have the shape {z.shape}; this model takes (n, {shape})")
@@ -71,17 +85,17 @@ class Generation:
         return np.clip(image, 0.0, 1.0, dtype="float32")
 
     def reconstruct(self, images: np.ndarray, labels=None) -> np.ndarray:
-        """The images decoded from their posterior means.
+        """The images decoded from their `code`.
 
         >>> import keras_ae, numpy as np
         >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
         >>> vae.reconstruct(np.zeros((5, 8, 8, 1))).shape
         (5, 8, 8, 1)
         """
-        return self.decode(self.encode(images, labels)[0], labels)
+        return self.decode(self.code(images, labels), labels)
 
     def interpolate(self, start: np.ndarray, end: np.ndarray, steps: int = 8, labels=None) -> np.ndarray:
-        """Images on the straight line between the posterior means of image pairs (n, ...).
+        """Images on the straight line between the codes of image pairs (n, ...).
 
         Returns:
             (n, steps, height, width, channels), from `start` to `end`; `labels` hold for a whole line.
@@ -93,7 +107,7 @@ class Generation:
         """
         if steps < 2:
             raise InputError(f"an interpolation of {steps} steps has no two ends; use 2 or more")
-        first, last = self.encode(start, labels)[0], self.encode(end, labels)[0]
+        first, last = self.code(start, labels), self.code(end, labels)
         share = np.linspace(0, 1, steps, dtype="float32").reshape(-1, *(1 for _ in self.latent_shape))
         z = first[:, None] * (1 - share) + last[:, None] * share
         repeated = None if labels is None else np.repeat(self.label_ids(labels, len(first)), steps)
@@ -116,6 +130,8 @@ class Generation:
         >>> images.shape
         (2, 5, 8, 8, 1)
         """
+        if self.latent.is_discrete:
+            raise InputError("a traversal moves Gaussian latents, and this model has tokens; interpolate instead")
         z_mean, z_log_var = self.encode(images, labels)
         kl = keras.ops.convert_to_numpy(kl_per_latent(*map(keras.ops.convert_to_tensor, (z_mean, z_log_var))))
         latents = np.argsort(-kl.mean(0).ravel())[:count]

@@ -7,16 +7,16 @@ import numpy as np
 from keras import ops
 
 from keras_ae import backends
-from keras_ae.errors import InputError, one_of
-from keras_ae.latents import Latent, get_latent
+from keras_ae.errors import InputError
+from keras_ae.latents import LATENTS, Latent, get_latent
+from keras_ae.members import name_of
 from keras_ae.models.generation import Generation
 from keras_ae.models.guarded import GuardedModel, Step
 from keras_ae.models.inputs import checked_class_names, checked_images, checked_labels
-from keras_ae.networks import NETWORKS, conditioned_classes
+from keras_ae.networks import conditioned_classes
 from keras_ae.objectives import (
     ELBO,
     OBJECTIVES,
-    ActiveUnits,
     Inference,
     Likelihood,
     Objective,
@@ -25,7 +25,7 @@ from keras_ae.objectives import (
     get_regularizer,
     psnr,
 )
-from keras_ae.priors import Prior, get_prior
+from keras_ae.priors import PRIORS, Prior, get_prior
 
 PARTS = ("latent", "prior", "objective", "likelihood")
 SETTINGS = {"beta": 1.0, "kl_warmup_steps": 0, "free_bits": 0.0, "regularizers": []}  # of an ELBO where nothing is said
@@ -53,8 +53,10 @@ class VAE(Generation, GuardedModel):
             "both".
         decoder: a functional or sequential model, z, shaped like `z_mean`, -> parameters of the likelihood, shaped
             like the image; given `[z, label]` where `conditioning` is not "none".
-        latent: "gaussian", or a `Latent`.
-        prior: "standard", "mixture", "vamp" or "flow", also with a number, as "vamp:500"; or a `Prior`.
+        latent: "gaussian"; "fsq", "vq" or "vq_cosine", also with levels or codes, as "fsq:8x8x8" or "vq:512"; or a
+            `Latent`.
+        prior: "standard", "mixture", "vamp" or "flow", also with a number, as "vamp:500", and for tokens "uniform"; or
+            a `Prior`. The latent's own where `None`.
         objective: "elbo", "iwae", also with a number of draws, as "iwae:5"; or an `Objective`.
         likelihood: "squared_error", "bernoulli", "gaussian", "gaussian_learned", or a `Likelihood`.
         beta, kl_warmup_steps, free_bits, regularizers: of the ELBO, as `ELBO` takes them; a regularizer also by its
@@ -84,7 +86,7 @@ class VAE(Generation, GuardedModel):
         decoder: keras.Model,
         *,
         latent="gaussian",
-        prior="standard",
+        prior=None,
         objective="elbo",
         likelihood="squared_error",
         beta: float = 1.0,
@@ -100,7 +102,8 @@ class VAE(Generation, GuardedModel):
         objective = _objective(
             objective, beta=beta, kl_warmup_steps=kl_warmup_steps, free_bits=free_bits, regularizers=regularizers
         )
-        names = (*objective.names, "mse", "psnr")
+        latent = part(get_latent(latent), Latent)
+        names = (*objective.names, *latent.costs, "mse", "psnr")
         super().__init__(max_skipped_steps=max_skipped_steps, term_names=names, **kwargs)
         checked_class_names(class_names)
         conditioned_classes(conditioning, len(class_names))  # or an InputError
@@ -111,9 +114,9 @@ class VAE(Generation, GuardedModel):
                 )
         self.encoder = encoder
         self.decoder = decoder
-        self.likelihood = _part(get_likelihood(likelihood), Likelihood)
-        self.latent = _part(get_latent(latent), Latent)
-        self.prior = _part(get_prior(prior), Prior)
+        self.likelihood = part(get_likelihood(likelihood), Likelihood)
+        self.latent = latent
+        self.prior = part(get_prior(prior or latent.default_prior), Prior)
         self.objective = objective
         self.conditioning = conditioning
         self.class_names = list(class_names)
@@ -124,8 +127,10 @@ class VAE(Generation, GuardedModel):
         self.evaluation_noise = keras.random.SeedGenerator(int(streams[1]))
         self._evaluation_start = ops.convert_to_numpy(self.evaluation_noise.state.value)
         self._check_networks()
-        self.prior.build((None, *self.latent_shape), (None, *self.image_shape))
-        self.active_units = ActiveUnits(self.latent_dim)
+        self.latent.build((None, *self.latent_shape))
+        codes = self.latent.codes if self.latent.is_discrete else None
+        self.prior.build((None, *self.latent_shape), (None, *self.image_shape), codes)
+        self.code_metric = self.latent.metric()
         self.image_metrics = []
         self.built = True
 
@@ -139,6 +144,16 @@ class VAE(Generation, GuardedModel):
             wanted = [(None, *first)] + [(None,)] * labelled
             if shapes not in (wanted, [(None, *first)] + [(None, 1)] * labelled):
                 raise InputError(f"the {name} takes {shapes}; it must take {wanted}")
+        if len(self.encoder.outputs) != len(self.latent.heads):
+            heads = ", ".join(self.latent.heads)
+            raise InputError(f"the encoder gives {len(self.encoder.outputs)} outputs; the latent takes {heads}")
+        self.latent.check(self.latent_shape, self.objective)
+        if self.prior.is_of_tokens != self.latent.is_discrete:
+            kinds = [kind for kind, prior in PRIORS.items() if prior.is_of_tokens == self.latent.is_discrete]
+            raise InputError(
+                f"the prior {name_of(self.prior, PRIORS)} is not for the latent {name_of(self.latent, LATENTS)}; "
+                f"take {', '.join(kinds)}"
+            )
 
     @property
     def beta(self) -> float:
@@ -199,7 +214,7 @@ class VAE(Generation, GuardedModel):
     def call(self, inputs, training=False):
         """The likelihood's mean at the posterior mean: what `predict` gives."""
         image, label = self._image_and_label(inputs)
-        z = self.latent.mode(self.encoder(self.encoder_inputs(image, label), training=training))
+        z = self.latent.mode(self._float32(self.encoder(self.encoder_inputs(image, label), training=training)))
         return self.likelihood.mean(self.decoder(self.decoder_inputs(z, label), training=training))
 
     def compile(self, optimizer="adam", metrics=None, **kwargs):
@@ -256,7 +271,7 @@ class VAE(Generation, GuardedModel):
 
         Returns:
             The loss, a scalar; vectors (batch,) in nats (`mse` per pixel, `psnr` in dB); and what other metrics see:
-            the scored `image`, the `reconstruction` of its first draw, and `z_mean` (batch, latents).
+            the scored `image`, the `reconstruction` of its first draw, and of the `code` what its metric looks at.
         """
         image, label = self._image_and_label(x)
         image = ops.cast(image, "float32")
@@ -269,6 +284,9 @@ class VAE(Generation, GuardedModel):
             sample_weight=sample_weight,
             training=training,
         )
+        for name, cost in inference.draw.costs.items():
+            vectors[name] = inference.mean_over_draws(cost)
+            vectors["loss"] = vectors["loss"] + vectors[name]
         if sample_weight is not None:
             vectors["loss"] = vectors["loss"] * sample_weight
         if self.losses:  # weight and activity regularisation
@@ -280,7 +298,7 @@ class VAE(Generation, GuardedModel):
         outputs = {
             "image": scored[::k],
             "reconstruction": mean[::k],
-            "z_mean": self.prior.flat(inference.draw.z_mean),
+            "code": self.latent.measured(inference.draw),
         }
         return Step((ops.mean(vectors["loss"]),), vectors, outputs)
 
@@ -299,10 +317,10 @@ class VAE(Generation, GuardedModel):
         objective = objective or self.objective
         k = objective.k
         outputs = self._float32(backends.call(self.encoder, self.encoder_inputs(image, label), training))
-        if noise is None:
+        if noise is None and not self.latent.is_discrete:
             shape = ops.shape(outputs[0])
             noise = self.posterior_noise((k * shape[0], *shape[1:]), training)
-        draw, credit = self.latent.posterior(outputs, noise, self.prior, objective, self.encode_pseudo_images)
+        draw, credit = self.latent.posterior(outputs, noise, self.prior, objective, self.encode_pseudo_images, training)
         if k > 1:
             label, scored, sample_weight = (
                 None if x is None else ops.repeat(x, k, axis=0) for x in (label, scored, sample_weight)
@@ -319,7 +337,7 @@ class VAE(Generation, GuardedModel):
         return self._float32(self.encoder(self.encoder_inputs(images, label), training=False))
 
     def _float32(self, outputs) -> list:
-        return [ops.cast(output, "float32") for output in outputs]
+        return [ops.cast(output, "float32") for output in keras.tree.flatten(outputs)]
 
     def posterior_noise(self, shape, training: bool):
         """Standard normal noise of `shape`, from training's own stream or evaluation's."""
@@ -327,14 +345,14 @@ class VAE(Generation, GuardedModel):
 
     @property
     def metrics(self):
-        return [self.terms, self.active_units, self.skipped_steps, *self.image_metrics]
+        return [self.terms, self.code_metric, self.skipped_steps, *self.image_metrics]
 
     def update_metrics(self, step, sample_weight, training: bool):
         super().update_metrics(step, sample_weight, training)
         for metric in self.image_metrics:
             metric.update_state(step.outputs["image"], step.outputs["reconstruction"], sample_weight=sample_weight)
-        if not training:
-            self.active_units.update_state(step.outputs["z_mean"], sample_weight)
+        if self._measures_code(training):
+            self.code_metric.update_state(step.outputs["code"], sample_weight)
 
     def metric_results(self, training: bool) -> dict:
         results = super().metric_results(training)
@@ -342,8 +360,13 @@ class VAE(Generation, GuardedModel):
             del results["psnr"]
         else:
             results = {name: value for name, value in results.items() if name not in self.objective.of_training}
-            results["active_units"] = self.active_units.result()
+        if self._measures_code(training):
+            measured = self.code_metric.result()
+            results |= measured if isinstance(measured, dict) else {self.code_metric.name: measured}
         return results | {metric.name: metric.result() for metric in self.image_metrics}
+
+    def _measures_code(self, training: bool) -> bool:
+        return self.latent.is_discrete or not training
 
     def encoder_inputs(self, image, label):
         return [image, label] if self.conditioning == "both" else image
@@ -411,7 +434,7 @@ class VAE(Generation, GuardedModel):
         return cls(**{**config, **parts})
 
 
-def _part(part, kind: type):
+def part(part, kind: type):
     """The part, which is of that kind. A file may hold any other.
 
     Raises:
@@ -427,7 +450,7 @@ def _objective(objective, **settings) -> Objective:
     settings["regularizers"] = [get_regularizer(each) for each in settings["regularizers"] if each != "none"]
     if isinstance(objective, str) and issubclass(OBJECTIVES.get(objective.partition(":")[0], Objective), ELBO):
         return get_objective(objective, **settings)
-    objective = _part(get_objective(objective), Objective)
+    objective = part(get_objective(objective), Objective)
     given = [name for name, value in settings.items() if value not in (SETTINGS[name], [])]
     if given and isinstance(objective, ELBO):
         raise InputError(f"give {' and '.join(given)} to the ELBO itself, as ELBO({given[0]}=...)")
@@ -437,57 +460,3 @@ def _objective(objective, **settings) -> Objective:
             "Leave them out, or take the objective 'elbo'"
         )
     return objective
-
-
-def build_vae(
-    image_shape: tuple[int, int, int],
-    latent_dim: int | tuple[int, int, int] = 40,
-    *,
-    network: str = "conv",
-    class_names=(),
-    conditioning: str = "none",
-    latent="gaussian",
-    likelihood="squared_error",
-    width: int | None = None,
-    **kwargs,
-) -> VAE:
-    """A VAE with the networks of a family, for images of `image_shape` = (height, width, channels).
-
-    Args:
-        latent_dim: how many latents, or (height, width, channels) of a spatial code.
-        network: "conv", "residual" (with residual blocks), "mlp" (two dense layers) or "gated" (two gated ones).
-        width: sizes the networks, as their `build_encoder` says; the family's own where `None`.
-        kwargs: the rest goes to `VAE`.
-
-    Raises:
-        InputError: sizes that are not possible; or as `VAE`.
-
-    >>> import keras_ae
-    >>> vae = keras_ae.build_vae((28, 28, 1), (7, 7, 2), prior="flow", objective="iwae:5", width=4)
-    >>> vae.sample(2, seed=0).shape
-    (2, 28, 28, 1)
-    """
-    one_of(network, NETWORKS, "network")
-    if min(*image_shape, 1 if width is None else width) < 1:
-        raise InputError(f"image shape {image_shape} and width {width} must be 1 or more")
-    family = NETWORKS[network]
-    latent, likelihood = _part(get_latent(latent), Latent), _part(get_likelihood(likelihood), Likelihood)
-    encoder_classes, decoder_classes = conditioned_classes(conditioning, len(class_names))
-    size = {} if width is None else {"width": width}
-    encoder = family.encoder(image_shape, latent_dim, num_classes=encoder_classes, kernels=latent.heads, **size)
-    decoder = family.decoder(
-        image_shape, latent_dim, num_classes=decoder_classes, output_bias=likelihood.output_bias, **size
-    )
-    settings = {"latent": latent, "likelihood": likelihood, "conditioning": conditioning, "class_names": class_names}
-    return VAE(encoder, decoder, **settings, **kwargs)
-
-
-def conv_vae(image_shape: tuple[int, int, int], latent_dim: int | tuple[int, int, int] = 40, **kwargs) -> VAE:
-    """A VAE with the standard convolutional networks: `build_vae` with its network "conv".
-
-    >>> import keras_ae
-    >>> vae = keras_ae.conv_vae((28, 28, 1), latent_dim=8, class_names=["cat", "dog"], conditioning="decoder", width=4)
-    >>> vae.sample(2, labels="dog", seed=0).shape
-    (2, 28, 28, 1)
-    """
-    return build_vae(image_shape, latent_dim, network="conv", **kwargs)

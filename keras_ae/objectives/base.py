@@ -1,5 +1,6 @@
 """What a model and its objective say to each other."""
 
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -13,13 +14,15 @@ class Draw(NamedTuple):
 
     Attributes:
         z: (batch x k, *latent_shape).
-        z_mean, z_log_var: of the posterior (batch, *latent_shape).
+        z_mean, z_log_var: of a Gaussian posterior (batch, *latent_shape); else `None`.
         kl: (batch x k, groups), each group's KL from the posterior to the prior in nats: exact and a group for each
             latent where the prior knows it; else an estimate and one group.
         log_q, log_p: (batch x k,), the log-density of posterior and prior at z.
+        tokens: the numbers (batch x k, ...) of a discrete code; else `None`.
+        costs: what the latent adds to the loss, (batch x k,) by name.
 
     >>> Draw._fields
-    ('z', 'z_mean', 'z_log_var', 'kl', 'log_q', 'log_p')
+    ('z', 'z_mean', 'z_log_var', 'kl', 'log_q', 'log_p', 'tokens', 'costs')
     """
 
     z: Any
@@ -28,6 +31,8 @@ class Draw(NamedTuple):
     kl: Any
     log_q: Any
     log_p: Any
+    tokens: Any = None
+    costs: Any = MappingProxyType({})
 
 
 class Inference(NamedTuple):

@@ -5,9 +5,16 @@ from keras_ae.priors.base import Prior
 from keras_ae.priors.flow import FlowPrior
 from keras_ae.priors.mixture import GaussianMixture
 from keras_ae.priors.standard import StandardNormal
+from keras_ae.priors.uniform import Uniform
 from keras_ae.priors.vamp import VampPrior
 
-PRIORS = {"standard": StandardNormal, "mixture": GaussianMixture, "vamp": VampPrior, "flow": FlowPrior}
+PRIORS = {
+    "standard": StandardNormal,
+    "mixture": GaussianMixture,
+    "vamp": VampPrior,
+    "flow": FlowPrior,
+    "uniform": Uniform,
+}
 
 
 def get_prior(identifier: str | Prior) -> Prior:
@@ -22,4 +29,4 @@ def get_prior(identifier: str | Prior) -> Prior:
     return get_member(identifier, PRIORS, "prior")
 
 
-__all__ = ["PRIORS", "FlowPrior", "GaussianMixture", "Prior", "StandardNormal", "VampPrior", "get_prior"]
+__all__ = ["PRIORS", "FlowPrior", "GaussianMixture", "Prior", "StandardNormal", "Uniform", "VampPrior", "get_prior"]

@@ -20,17 +20,20 @@ class Prior(keras.layers.Layer):
 
     images = 0  # that it encodes itself
     is_standard = False  # whether it is N(0, I)
+    is_of_tokens = False  # whether its latents are the numbers of codes
 
     def __init__(self, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
 
-    def build(self, latent_shape, image_shape=None):
+    def build(self, latent_shape, image_shape=None, codes=None):
         """Makes the weights.
 
         Args:
             latent_shape, image_shape: with the batch first.
+            codes: how many there are, of a latent with tokens.
         """
         self.latent_shape = tuple(latent_shape[1:])
+        self.codes = codes
         self.built = True
 
     def get_build_config(self):

@@ -42,7 +42,7 @@ class FlowPrior(Prior):
         self.layers = layers
         self.hidden = hidden
 
-    def build(self, latent_shape, image_shape=None):
+    def build(self, latent_shape, image_shape=None, codes=None):
         super().build(latent_shape)
         if self.latents < 2:
             raise InputError("a flow couples latents with one another; give it 2 or more")

@@ -69,7 +69,7 @@ class GaussianMixture(Mixture):
     def __init__(self, components: int = 100, **kwargs):
         super().__init__(components, **kwargs)
 
-    def build(self, latent_shape, image_shape=None):
+    def build(self, latent_shape, image_shape=None, codes=None):
         super().build(latent_shape)
         shape = (self.components, self.latents)
         self.means = self.add_weight(name="means", shape=shape, initializer=keras.initializers.RandomNormal(stddev=1.0))

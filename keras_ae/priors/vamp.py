@@ -30,7 +30,7 @@ class VampPrior(Mixture):
     def images(self) -> int:
         return self.components
 
-    def build(self, latent_shape, image_shape=None):
+    def build(self, latent_shape, image_shape=None, codes=None):
         super().build(latent_shape)
         self.pseudo_images = self.add_weight(
             name="pseudo_images",

@@ -73,7 +73,7 @@ def test_training_logs_are_means_over_the_epoch():
     logs = vae.fit(data, batch_size=4, verbose=0, shuffle=False).history
     results = vae.evaluate(data, batch_size=10, return_dict=True, verbose=0)
     assert logs.keys() == {"loss", "reconstruction", "kl", "elbo", "mse", "skipped_steps"}
-    assert float(to_numpy(vae.active_units.count.value)) == 10  # of the evaluation alone
+    assert float(to_numpy(vae.code_metric.count.value)) == 10  # of the evaluation alone
     for name in ("loss", "kl", "elbo", "mse"):
         np.testing.assert_allclose(logs[name][0], results[name], rtol=1e-5)
 

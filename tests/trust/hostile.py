@@ -140,6 +140,12 @@ def genuine(build):
     return make
 
 
+def quantised(members, folder):
+    """A file of a VAE with a code of many features for each token."""
+    vae = keras_ae.build_vae((8, 8, 3), 400, network="mlp", latent="vq_cosine:2", width=2)
+    return read(keras_ae.save_model(vae, folder / "quantised.keras"))
+
+
 def many_classes(members, folder):
     """The same, with a label of so many classes that one of them takes as much."""
     image, label = keras.Input((8, 8, 3), name="image"), keras.Input((), dtype="int32", name="label")
@@ -324,6 +330,9 @@ KINDS = {
     "GaussianMixture, components": weighing(part("prior", priors.GaussianMixture(MANY // 8))),
     "VampPrior, pseudo-images": weighing(part("prior", priors.VampPrior(MANY // 192))),
     "FlowPrior, hidden features": weighing(part("prior", priors.FlowPrior(1, hidden=4000))),
+    "CosineVQ, codes": weighing(
+        then(quantised, lambda config: config["latent"]["config"].update(codes=2**15)),
+    ),
     "IWAE, draws": Kind("memory", r"one image takes [\d,]+ MiB", part("objective", objectives.IWAE(10_000))),
     # Time
     "FillMissing, iterations": Kind(

@@ -15,10 +15,10 @@ from keras.src.utils.python_utils import is_default
 
 import keras_ae
 from keras_ae import InputError
-from keras_ae.latents import Gaussian, Latent
+from keras_ae.latents import FSQ, Gaussian, Latent
 from keras_ae.layers import KeepKnown
 from keras_ae.objectives import ELBO, Objective, Regularizer, TotalCorrelation
-from keras_ae.priors import Prior, StandardNormal
+from keras_ae.priors import Prior, StandardNormal, Uniform
 from keras_ae.trust import CONFIG, METADATA, WEIGHTS, check
 from keras_ae.trust.configs import KNOWN
 from tests.helpers import once, small_vae
@@ -235,7 +235,9 @@ OWN = {
     if kind.__module__.startswith("keras_ae.")  # other tests register theirs
 }
 LOADED = {name: kind for name, kind in OWN.items() if hasattr(kind, "scratch")}
-SMALL = StandardNormal | Gaussian | ELBO | TotalCorrelation  # whatever they are told, they take next to nothing
+SMALL = (
+    StandardNormal | Uniform | Gaussian | FSQ | ELBO | TotalCorrelation
+)  # whatever they are told, they take next to nothing
 PARTS = keras_ae.objectives.Likelihood | Latent | Prior | Objective | Regularizer  # no layers of a network
 STOCK = sorted(KNOWN["keras.layers"] - {"InputLayer"})
 
