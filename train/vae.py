@@ -3,6 +3,7 @@
 python train/vae.py --backend jax --epochs 10
 python train/vae.py --dataset photos --image-size 64 --flip --latent-dim 64
 python train/vae.py --dataset mnist --binarize --likelihood bernoulli --network gated --prior flow
+python train/vae.py --dataset cifar10 --network residual --latent fsq:8x8x8 --code-size 8
 """
 
 import _flags
@@ -17,11 +18,14 @@ def parser() -> _flags.Parser:
     add = parser.add_argument_group("model").add_argument
     add("--network", default="conv", help="conv, residual (deeper), mlp (two dense layers) or gated (two gated ones)")
     add("--width", type=_types.features, help="features of dense layers, or a quarter of the last convolution's")
-    add("--latent", default="gaussian", help="kind of code")
+    add(
+        "--latent", default="gaussian", help="or, with --code-size, tokens: fsq:8x8x8 (levels), vq:512 or vq_cosine:512"
+    )
     add("--latent-dim", type=_types.features, default=16, help="latent features")
     add("--code-size", type=_types.features, help="of a spatial code instead: N x N places")
-    add("--code-channels", type=_types.features, default=4, help="features of each place")
-    add("--prior", default="standard", help="or mixture:100, vamp:500 (components) or flow:6 (layers)")
+    add("--code-channels", type=_types.features, help="features of each place (default: 4; of vq 16; fsq has its own)")
+    kinds = "mixture:100, vamp:500 (components) or flow:6 (layers)"
+    add("--prior", help=f"{kinds} (default: standard; of tokens uniform)")
     add("--objective", default="elbo", help="or iwae:5, with 5 draws an image")
     add("--regularizer", default="none", help="or tc:6, a total correlation of weight 6 in the loss")
     _flags.add_conditioning(add, "decoder")
@@ -41,9 +45,10 @@ def main() -> None:
     dataset = _flags.load(args)
     steps = data.steps_per_epoch(dataset.train, args.batch_size)
     args.precision = training.prepare(args.precision, args.seed)
+    channels = (args.code_channels,) if args.code_channels else ()
     vae = build_vae(
         dataset.image_shape,
-        (args.code_size, args.code_size, args.code_channels) if args.code_size else args.latent_dim,
+        (args.code_size, args.code_size, *channels) if args.code_size else args.latent_dim,
         network=args.network,
         latent=args.latent,
         prior=args.prior,
@@ -62,7 +67,7 @@ def main() -> None:
     vae.compile(optimizers.recipe(steps, args.epochs, args.learning_rate, args.clip_norm))
     shown = dataset.validation if len(dataset.validation) else dataset.train
     pictures = callbacks.vae_pictures(shown.batch(slice(0, 16)), args.seed)
-    _run.train(args, vae, dataset, f"VAE of {vae.latent_dim} latents", pictures)
+    _run.train(args, vae, dataset, f"VAE of {vae.latent.size}", pictures)
 
 
 if __name__ == "__main__":

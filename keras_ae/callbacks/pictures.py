@@ -74,6 +74,7 @@ class LossCurves(keras.callbacks.Callback):
             "reconstruction": "reconstruction (nats per image)",
             "kl": "KL (nats per image)",
             "psnr": "PSNR (dB)",
+            "perplexity": "perplexity (codes)",
             "ssim": "SSIM",
             "mean_iou": "mean IoU",
         }

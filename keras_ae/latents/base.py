@@ -1,5 +1,6 @@
 """What stands between encoder and decoder: from the encoder's outputs to draws."""
 
+import math
 from typing import ClassVar
 
 import keras
@@ -43,6 +44,11 @@ class Latent(keras.layers.Layer):
 
     def build_from_config(self, config):
         """The same, whatever a file says."""
+
+    @property
+    def size(self) -> str:
+        """How much a code holds, in words."""
+        return f"{math.prod(self.latent_shape)} latents"
 
     def check(self, latent_shape: tuple[int, ...], objective) -> None:
         """Returns if the code can have that shape, and the objective can do with its draws.

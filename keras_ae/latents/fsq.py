@@ -55,7 +55,7 @@ class FSQ(Quantizer):
         if latent_shape[-1] != self.channels:
             raise InputError(
                 f"a code of the shape {latent_shape} does not fit {self.channels} features with levels; "
-                f"give {(*latent_shape[:-1], self.channels)}"
+                f"give (height, width) of a spatial code, or {(*latent_shape[:-1], self.channels)}"
             )
 
     def quantized(self, features, training=False):

@@ -77,6 +77,10 @@ class Quantizer(Latent):
         return draw.tokens
 
     @property
+    def size(self) -> str:
+        return f"{self.places} tokens of {self.codes:,} codes"
+
+    @property
     def places(self) -> int:
         """How many tokens an image has."""
         return math.prod(self.latent_shape[:-1])

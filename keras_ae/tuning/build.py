@@ -36,7 +36,7 @@ def build_vae(
     latent_dim: int = 16,
     network: str = "conv",
     latent: str = "gaussian",
-    prior: str = "standard",
+    prior: str | None = None,
     objective: str = "elbo",
     regularizer: str = "none",
     width: int | None = None,
