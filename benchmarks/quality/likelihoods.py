@@ -38,7 +38,9 @@ HEAD = """| row | epochs | minutes | validation ELBO | test ELBO | test log-like
 | --- | --- | --- | --- | --- | --- | --- |"""
 
 
-def trained(folder: Path, dataset, settings: dict, epochs: int, batch_size: int = 100, seed: int = 0):
+def trained(
+    folder: Path, dataset, settings: dict, epochs: int, batch_size: int = 100, seed: int = 0, precision: str = "float32"
+):
     """The VAE of these settings, of the lowest validation loss if something validates; and the seconds that its
     training took, in all its parts. What `folder` holds of it is not done again."""
     import keras
@@ -47,7 +49,7 @@ def trained(folder: Path, dataset, settings: dict, epochs: int, batch_size: int 
     import keras_ae
     from keras_ae import data, training
 
-    training.prepare("float32", seed)
+    training.prepare(precision, seed)
     vae = keras_ae.build_vae(dataset.image_shape, likelihood="bernoulli", seed=seed, **settings)
     vae.adapt(dataset.train)
     steps = epochs * data.steps_per_epoch(dataset.train, batch_size)
@@ -85,6 +87,8 @@ def main() -> None:
     add("--epochs", type=flags.positive, help="instead of each row's own")
     add("--draws", type=flags.positive, help="of the measurement, instead of each row's own")
     add("--batch-size", type=flags.positive, help="images a step, instead of each row's own")
+    precisions = ("float32", "mixed_bfloat16")
+    add("--precision", choices=precisions, default="float32", help="of training and measurement")
     add("--seed", type=int, default=0, help="of weights, order, binarisation and noise")
     add_places(parse)
     args = parse.parse_args()
@@ -107,7 +111,7 @@ def measured(args, row: str, name: str, settings: dict, plan: dict, draws: int):
     if "objective" not in settings:
         steps = epochs * len(dataset.train) // batch_size
         settings = {"kl_warmup_steps": round(WARMUP * steps), **settings}
-    vae, seconds = trained(folder, dataset, settings, epochs, batch_size, args.seed)
+    vae, seconds = trained(folder, dataset, settings, epochs, batch_size, args.seed, args.precision)
     validation = evaluate(vae, dataset.validation)["elbo"] if len(dataset.validation) else None
     return epochs, seconds, validation, evaluate(vae, dataset, draws=draws, kept=folder, verbose=sys.stderr.isatty())
 

@@ -214,7 +214,10 @@ def test_what_does_not_go_with_tokens_is_refused():
         ({"latent": "fsq:8,8"}, "the latent 'fsq:8,8' is not possible; give several, as 8x8x8, of levels"),
         ({"latent": "vq:1"}, "1 codes are not possible; give 2 to 65,536"),
         ({"latent": VQ, "latent_dim": (2, 2, 3)}, "stands for a Latent"),
-        ({"latent_dim": (2, 2, 3)}, r"does not fit 2 features with levels; give \(height, width\) of a spatial code, or \(2, 2, 2\)"),
+        (
+            {"latent_dim": (2, 2, 3)},
+            r"does not fit 2 features with levels; give \(height, width\) of a spatial code, or \(2, 2, 2\)",
+        ),
         ({"latent_dim": 5}, r"does not fit 2 features with levels; give .* or \(2,\)"),
         ({"objective": "iwae:3"}, "all draws of a FSQ are the same: take the objective 'elbo'"),
         ({"objective": "iwae:1"}, "all draws of a FSQ are the same: take the objective 'elbo'"),
