@@ -1,10 +1,11 @@
 """What is timed side by side: each trains a network of `_networks` with Adam on images in memory.
 
-All take (network, images, steps, epochs, tick, learning_rate). `images` are uint8 (n, height, width, 3).
+All take (network, images, steps, epochs, tick, learning_rate, seed). `images` are uint8 (n, height, width, 3).
 `tick(None)` is called before the first batch, and `tick(score)` after each of the `epochs` of `steps` batches, where
 `score(images)` is the mean of SSE + KL.
 """
 
+import math
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -14,9 +15,10 @@ import numpy as np
 from _networks import jax_network, keras_networks, stock, torch_networks
 
 EVALUATED = 500  # images at a time
+WARMUP = 0.1  # of a tuned schedule
 
 
-def keras_ae_fit(network, images, steps, epochs, tick, learning_rate):
+def keras_ae_fit(network, images, steps, epochs, tick, learning_rate, seed=0):
     """`VAE.fit` with what the scripts run in every step."""
     import keras
 
@@ -25,19 +27,20 @@ def keras_ae_fit(network, images, steps, epochs, tick, learning_rate):
     fit_vae(VAE(*keras_networks(network)), keras.optimizers.Adam(learning_rate), network, images, steps, epochs, tick)
 
 
-def keras_ae_default(network, images, steps, epochs, tick, learning_rate):
+def keras_ae_default(network, images, steps, epochs, tick, learning_rate, seed=0):
     """`conv_vae` with the optimizer and schedule of train/vae.py --flip, of which `epochs` is the whole."""
     import keras
 
     from keras_ae import conv_vae, optimizers
 
+    keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(network.precision)
     optimizer = optimizers.recipe(steps, epochs, learning_rate)
-    vae = conv_vae((network.side, network.side, 3), network.latent_dim, width=network.filters[-1] // 4)
-    fit_vae(vae, optimizer, network, images, steps, epochs, tick, flip=True)
+    vae = conv_vae((network.side, network.side, 3), network.latent_dim, width=network.filters[-1] // 4, seed=seed)
+    fit_vae(vae, optimizer, network, images, steps, epochs, tick, flip=True, seed=seed)
 
 
-def fit_vae(vae, optimizer, network, images, steps, epochs, tick, flip=False):
+def fit_vae(vae, optimizer, network, images, steps, epochs, tick, flip=False, seed=0):
     from keras_ae import callbacks, data
 
     split = data.Split({"images": images, "labels": np.zeros(len(images), "int32")}, np.arange(len(images)))
@@ -48,7 +51,7 @@ def fit_vae(vae, optimizer, network, images, steps, epochs, tick, flip=False):
 
     with callbacks.StopOnSignal() as stop:
         vae.fit(
-            data.training_batches(split, network.batch_size, flip=flip, endless=True),
+            data.training_batches(split, network.batch_size, flip=flip, seed=seed, endless=True),
             steps_per_epoch=steps,
             shuffle=False,
             epochs=epochs,
@@ -66,7 +69,7 @@ def ticks(tick, score):
     )
 
 
-def stock_fit(network, images, steps, epochs, tick, learning_rate):
+def stock_fit(network, images, steps, epochs, tick, learning_rate, seed=0):
     """Keras alone: stock layers, `compute_loss`, `fit` on an array."""
     import keras
     from keras import ops
@@ -97,12 +100,13 @@ def stock_fit(network, images, steps, epochs, tick, learning_rate):
     vae.fit(x, batch_size=network.batch_size, epochs=epochs, verbose=0, callbacks=[ticks(tick, score)])
 
 
-def torch_loop(network, images, steps, epochs, tick, learning_rate):
+def torch_loop(network, images, steps, epochs, tick, learning_rate, seed=0, tuned=False):
     """PyTorch by hand: channels last, fused Adam, autocast for bfloat16, images in memory as bytes; on a GPU the whole
-    step is one CUDA graph."""
+    step is one CUDA graph. `tuned` adds what a good recipe has: a warm-up, cosine decay to 0, half of the images
+    mirrored."""
     import torch
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     torch.set_float32_matmul_precision("high")  # TensorFloat-32 on a GPU, as in the scripts
     torch.backends.cudnn.benchmark = True
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -128,6 +132,12 @@ def torch_loop(network, images, steps, epochs, tick, learning_rate):
         loss(batch).backward()
         optimizer.step()
 
+    def rate(done):
+        share = done / (steps * epochs)
+        return min(1.0, share / WARMUP) * 0.5 * (1 + math.cos(math.pi * share))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate) if tuned else None
+
     if device == "cuda":
         step = _captured(step, pixels[: network.batch_size].clone())
 
@@ -136,8 +146,14 @@ def torch_loop(network, images, steps, epochs, tick, learning_rate):
             torch.cuda.synchronize()
         tick(score)
 
-    for places in _epochs(len(images), network.batch_size, steps, epochs, synchronised, score):
-        step(pixels[torch.from_numpy(places).to(device)])
+    for places in _epochs(len(images), network.batch_size, steps, epochs, synchronised, score, seed):
+        batch = pixels[torch.from_numpy(places).to(device)]
+        if tuned:
+            mirrored = torch.rand(len(batch), 1, 1, 1, device=device) < 0.5
+            batch = torch.where(mirrored, batch.flip(3), batch)
+        step(batch)
+        if tuned:
+            schedule.step()
 
 
 def _captured(step, batch):
@@ -161,7 +177,7 @@ def _captured(step, batch):
     return replay
 
 
-def jax_loop(network, images, steps, epochs, tick, learning_rate):
+def jax_loop(network, images, steps, epochs, tick, learning_rate, seed=0):
     """JAX by hand: stock convolutions, optax, one jitted step, images on the device."""
     import jax
     import optax
@@ -197,7 +213,7 @@ def jax_loop(network, images, steps, epochs, tick, learning_rate):
         parameters, state = step(parameters, state, held, places, now)
 
 
-def pythae(network, images, steps, epochs, tick, learning_rate):
+def pythae(network, images, steps, epochs, tick, learning_rate, seed=0):
     """The trainer of pythae 0.1.2, whose objective, half of the squared error, is doubled to be the others'."""
     import torch
     from pythae.data.datasets import BaseDataset
@@ -265,15 +281,16 @@ def pythae(network, images, steps, epochs, tick, learning_rate):
                 per_device_train_batch_size=network.batch_size,
                 num_epochs=-(-steps * epochs // count),
                 learning_rate=learning_rate,
+                seed=seed,
             ),
             callbacks=[Ticks()],
         )
         trainer.train()
 
 
-def _epochs(count, batch_size, steps, epochs, tick, score):
+def _epochs(count, batch_size, steps, epochs, tick, score, seed=0):
     """The places of each batch, shuffled; a tick after every `steps`."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     stream = iter(())
     tick(None)
     for _ in range(epochs):
