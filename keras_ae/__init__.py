@@ -3,7 +3,7 @@
 Importing this package registers its classes, so that its `.keras` files load.
 """
 
-from keras_ae import callbacks, data, optimizers, pictures
+from keras_ae import callbacks, codes, data, optimizers, pictures
 from keras_ae.errors import CheckpointError, InputError, NotFiniteError
 from keras_ae.evaluation import evaluate
 from keras_ae.models import VAE, build_vae, conv_autoencoder, conv_vae, restore_images
@@ -25,6 +25,7 @@ __all__ = [
     "build_encoder",
     "build_vae",
     "callbacks",
+    "codes",
     "conv_autoencoder",
     "conv_vae",
     "data",

@@ -31,7 +31,7 @@ def smoke(script, run_dir, *arguments):
     return script("vae", "--backend", BACKEND, "--smoke", "--width", "4", "--run-dir", run_dir, *arguments)
 
 
-@pytest.mark.parametrize("name", ["vae", "conv_ae", "tune", "sample", "evaluate"])
+@pytest.mark.parametrize("name", ["vae", "conv_ae", "tune", "sample", "evaluate", "encode"])
 def test_help_imports_no_framework_and_names_all_there_is(name):
     code = f"import sys; sys.argv = ['{name}.py', '--help']; sys.path.insert(0, r'{TRAIN}'); import {name}\n"
     code += f"try: {name}.main()\nexcept SystemExit: pass\nassert not {{'keras', 'numpy'}} & sys.modules.keys()"
@@ -40,6 +40,21 @@ def test_help_imports_no_framework_and_names_all_there_is(name):
     if name == "vae":
         members = (*LATENTS, *PRIORS, *OBJECTIVES, *REGULARIZERS, *NETWORKS, *LIKELIHOODS, *CONDITIONINGS)
         assert [member for member in members if member not in printed] == []
+
+
+def test_encode_and_decode(script, tmp_path):
+    assert smoke(script, "run", "--latent", "fsq:5x5", "--code-size", "4")[0] == 0
+    code, out, err = script("encode", "run/model.keras", "--backend", BACKEND, "--smoke", "--output", "codes.npz")
+    assert code == 0, err
+    assert "written: codes.npz, tokens of 19 train images of shapes, 4x4 each" in out
+    decode = ("--decode", "codes.npz", "--output", "images")
+    code, out, err = script("encode", "run/model.keras", "--backend", BACKEND, *decode)
+    assert code == 0, err
+    assert "written: images, 19 images" in out
+    assert len(list((tmp_path / "images").glob("*.png"))) == 19
+    code, _, err = script("encode", "run/model.keras", "--backend", BACKEND, *decode)
+    assert code == 2
+    assert "images exists already; choose another name with --output" in err
 
 
 def test_train_sample_evaluate(script, tmp_path):
