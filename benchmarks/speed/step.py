@@ -24,7 +24,7 @@ def variants(network, stop) -> dict:
     import keras
     import numpy as np
 
-    from keras_ae import VAE, backends, callbacks, data
+    from keras_ae import VAE, Muon, backends, callbacks, data
     from keras_ae.data.batches import TrainingBatches
 
     class WithoutMetrics(VAE):
@@ -52,6 +52,7 @@ def variants(network, stop) -> dict:
         "one batch, ready": (model(), same, shown),
         "no callbacks": (model(), batches, []),
         "SGD instead of Adam": (model(optimizer=keras.optimizers.SGD), batches, shown),
+        "Muon instead of Adam": (model(optimizer=Muon), batches, shown),
     }
 
 
