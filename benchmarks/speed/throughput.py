@@ -4,9 +4,10 @@ python benchmarks/speed/throughput.py --network reference
 
 Each contender is a process of its own. They train in turns: an epoch of `--steps` batches each, while the others wait.
 So a machine whose speed changes is the same for all. A round is five turns, and gives their median. Ratios are those
-of neighbouring turns. The first epoch compiles and is reported apart. The images are random: the arithmetic does not
-depend on what they show. All contenders have the allocator settings of the training scripts, or with `--no-allocator`
-none of them. A contender whose own rounds lie more than a quarter apart is not reported: the machine was not quiet.
+of neighbouring turns. The first epoch compiles and is reported apart; two more warm up. The images are random: the
+arithmetic does not depend on what they show. All contenders have the allocator settings of the training scripts, or
+with `--no-allocator` none of them. A contender whose own rounds lie more than a quarter apart is not reported: the
+machine was not quiet.
 """
 
 import argparse
@@ -36,6 +37,7 @@ TARGETS = [
     ("keras_ae jax", "keras_ae tensorflow", 0.7),
 ]
 TURNS = 5  # of a round
+WARMUP = 3  # epochs that are not counted
 SPREAD = 0.25  # of the median, between a contender's slowest and fastest round
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
@@ -67,6 +69,9 @@ def measured(args, names: list[str], images: int) -> dict[str, dict]:
     command = (__file__, "--rounds", args.rounds, *sizes, "--contender")
     workers = {name: _fresh.Turns(*command, name, allocator=args.allocator) for name in names}
     runs = {name: {"first_epoch_s": worker.turn(), "images_per_s": []} for name, worker in workers.items()}
+    for worker in workers.values():
+        for _ in range(WARMUP - 1):
+            worker.turn()
     for number in range(args.rounds * TURNS):
         first = number % len(names)
         for name in names[first:] + names[:first]:
@@ -116,7 +121,7 @@ def main() -> None:
     if args.contender:
         function, backend = CONTENDERS[args.contender]
         prepare(parse, backend, images=False)
-        work(function, network, args.steps, args.images, 1 + args.rounds * TURNS)
+        work(function, network, args.steps, args.images, WARMUP + args.rounds * TURNS)
         return
     known = [name for name in CONTENDERS if name != "pythae" or (args.precision == "float32" and find_spec("pythae"))]
     names = args.only or known

@@ -50,7 +50,6 @@ def _traced(model, leaves, structure, before, drawn, step):
         drawn: its random numbers, (shape, seed, values) each.
         step: what it gave.
     """
-    from torch._functorch.compile_utils import fx_graph_cse
     from torch.fx.experimental.proxy_tensor import make_fx  # which takes a second
 
     trained, state = model.trainable_variables, model.non_trainable_variables
@@ -69,10 +68,9 @@ def _traced(model, leaves, structure, before, drawn, step):
     after = [old if id(variable) in seeds else variable.value for variable, old in zip(state, before, strict=True)]
     try:
         function = make_fx(pure)(leaves, noise, values)
-        graph = fx_graph_cse(function.graph)  # the loss and the metrics have much in common
-        graph.set_codegen(function.graph._codegen)
-        graph.eliminate_dead_code()
-        function.graph = graph
+        _merge_metrics(function.graph, losses=len(step.losses))
+        function.graph.eliminate_dead_code()
+        function.recompile()
         if not _same(trained, (tuple(step), after), function(leaves, noise, values)):
             return None
     except Exception:  # of whatever a layer does that is not an operation
@@ -88,6 +86,29 @@ def _traced(model, leaves, structure, before, drawn, step):
         return type(step)(*terms)
 
     return replay
+
+
+def _merge_metrics(graph, losses: int) -> None:
+    """Lets metrics use what the losses compute as well. What only losses compute stays as it is: to merge it would add
+    its gradients in another order, and so with other bits.
+
+    Args:
+        losses: how many of the first outputs are losses.
+    """
+    *_, output = graph.nodes
+    waiting, differentiated = list(output.args[0][:losses]), set()
+    while waiting:
+        node = waiting.pop()
+        if node not in differentiated:
+            differentiated.add(node)
+            waiting += node.all_input_nodes
+    first = {}
+    for node in graph.nodes:
+        what = (node.target, str(node.args), str(node.kwargs))
+        if node in differentiated:
+            first.setdefault(what, node)
+        elif node.op == "call_function" and what in first:
+            node.replace_all_uses_with(first[what])
 
 
 def _same(trained, expected, found) -> bool:

@@ -115,7 +115,7 @@ class LogWeights(keras.Model):
     """
 
     def __init__(self, vae: VAE, draws: int):
-        super().__init__()
+        super().__init__(dtype="float32")  # or Keras would give it images and noise in half precision
         self.vae = vae
         self.objective = IWAE(draws, dreg=False)
         self.built = True

@@ -175,7 +175,7 @@ class LogPrior(keras.layers.Layer):
     """Latents (n, *latent_shape) -> log p(z) (n,), as a layer that Keras compiles."""
 
     def __init__(self, prior, encode):
-        super().__init__()
+        super().__init__(dtype="float32")
         self.prior = prior
         self.encode = encode
 

@@ -238,6 +238,11 @@ def test_traced_steps_train_the_same_bits(monkeypatch, name):
     assert_traced_is_the_same(monkeypatch, lambda: member(**MEMBERS[name]), expected=is_operations)
 
 
+def test_traced_steps_in_half_precision_train_the_same_bits(monkeypatch):
+    with dtype_policy("mixed_bfloat16"):
+        assert_traced_is_the_same(monkeypatch, lambda: member(latent_dim=3))
+
+
 def test_what_changes_while_training_changes_traced_steps(monkeypatch):
     assert_traced_is_the_same(monkeypatch, lambda: member(kl_warmup_steps=8), callbacks=[ChangesBeta()])
 

@@ -12,7 +12,7 @@ from keras_ae import InputError
 from keras_ae.evaluation import likelihood
 from keras_ae.evaluation.likelihood import log_likelihoods
 from tests.family import MEMBERS, SHAPE, linear, log_density, member
-from tests.helpers import batch
+from tests.helpers import batch, dtype_policy
 
 to_numpy = keras.ops.convert_to_numpy
 tensor = keras.ops.convert_to_tensor
@@ -51,6 +51,17 @@ def test_it_is_numpys_for_every_member(name, monkeypatch):
         values = vae.log_likelihood(images, labels, draws=draws, seed=seed)
         np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-3)
     assert values.dtype == np.float64
+
+
+def test_half_precision_of_other_models_changes_nothing():
+    vae, images = member(**MEMBERS["residual flow"], conditioning="none"), batch(3, SHAPE)["image"]
+    known = np.ones((3, *SHAPE[:2]))
+    known[:, :2] = 0
+    expected = vae.log_likelihood(images, draws=5), vae.complete(images, known, steps=3, seed=0)
+    with dtype_policy("mixed_bfloat16"):
+        found = vae.log_likelihood(images, draws=5), vae.complete(images, known, steps=3, seed=0)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_memory_bounds_the_draws_of_a_call(monkeypatch):
