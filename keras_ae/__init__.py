@@ -6,7 +6,7 @@ Importing this package registers its classes, so that its `.keras` files load.
 from keras_ae import callbacks, codes, data, optimizers, pictures
 from keras_ae.errors import CheckpointError, InputError, NotFiniteError
 from keras_ae.evaluation import evaluate
-from keras_ae.models import VAE, build_vae, conv_autoencoder, conv_vae, restore_images
+from keras_ae.models import VAE, build_vae, conv_autoencoder, conv_vae, restore_images, with_prior
 from keras_ae.networks import build_decoder, build_encoder
 from keras_ae.optimizers import Muon
 from keras_ae.saving import load_model, open_model, read_metadata, save_model
@@ -40,4 +40,5 @@ __all__ = [
     "restore_images",
     "save_model",
     "train",
+    "with_prior",
 ]

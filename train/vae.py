@@ -18,15 +18,14 @@ def parser() -> _flags.Parser:
     add = parser.add_argument_group("model").add_argument
     add("--network", default="conv", help="conv, residual (deeper), mlp (two dense layers) or gated (two gated ones)")
     add("--width", type=_types.features, help="features of dense layers, or a quarter of the last convolution's")
-    add(
-        "--latent", default="gaussian", help="or, with --code-size, tokens: fsq:8x8x8 (levels), vq:512 or vq_cosine:512"
-    )
+    kinds = "or deterministic; with --code-size tokens: fsq:8x8x8 (levels), vq:512 or vq_cosine:512"
+    add("--latent", default="gaussian", help=kinds)
     add("--latent-dim", type=_types.features, default=16, help="latent features")
     add("--code-size", type=_types.features, help="of a spatial code instead: N x N places")
     add("--code-channels", type=_types.features, help="features of each place (default: 4; of vq 16; fsq has its own)")
     kinds = "mixture:100, vamp:500 (components) or flow:6 (layers)"
     add("--prior", help=f"{kinds} (default: standard; of tokens uniform)")
-    add("--objective", default="elbo", help="or iwae:5, with 5 draws an image")
+    add("--objective", help="iwae:5 (draws an image) or reconstruction (default: elbo, or what the latent asks for)")
     add("--regularizer", default="none", help="or tc:6, a total correlation of weight 6 in the loss")
     _flags.add_conditioning(add, "decoder")
     add("--likelihood", default="squared_error", help="or bernoulli, gaussian (optimal variance) or gaussian_learned")

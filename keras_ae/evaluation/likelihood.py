@@ -28,7 +28,7 @@ def evaluate_vae(vae: VAE, split: Split, draws: int | None, **kwargs) -> dict[st
     """See `evaluate`; `kwargs` are of `log_likelihoods`."""
     results = vae.evaluate(evaluation_batches(split), return_dict=True, verbose=0)
     results = {name: float(value) for name, value in results.items()}
-    if vae.likelihood.is_density:
+    if vae.likelihood.is_density and "elbo" in results:
         results["bits_per_dimension"] = bits_per_dimension(results["elbo"], vae.image_shape)
     if draws is not None:
         values = log_likelihoods(vae, split.batch, len(split), draws, **kwargs)
@@ -75,6 +75,8 @@ def log_likelihoods(
     """
     if draws < 1:
         raise InputError(f"{draws} draws are not possible; give 1 or more")
+    if "elbo" not in vae.objective.names:
+        raise InputError("a code without noise has no log-likelihood; leave out the draws")
     rows = min(MOST_ROWS, max(1, MEMORY // (BYTES * numbers_per_image(vae))))
     at_once = max(1, rows // draws)  # images
     parts = [min(rows, draws - start) for start in range(0, draws, rows)]

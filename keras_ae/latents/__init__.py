@@ -1,13 +1,14 @@
 """What stands between encoder and decoder: posterior, draws, mode. One file a latent."""
 
 from keras_ae.latents.base import Latent
+from keras_ae.latents.deterministic import Deterministic
 from keras_ae.latents.fsq import FSQ
 from keras_ae.latents.gaussian import Gaussian
 from keras_ae.latents.quantizer import Quantizer
 from keras_ae.latents.vq import VQ, CosineVQ
 from keras_ae.members import get_member
 
-LATENTS = {"gaussian": Gaussian, "fsq": FSQ, "vq": VQ, "vq_cosine": CosineVQ}
+LATENTS = {"gaussian": Gaussian, "fsq": FSQ, "vq": VQ, "vq_cosine": CosineVQ, "deterministic": Deterministic}
 
 
 def get_latent(identifier: str | Latent) -> Latent:
@@ -22,4 +23,4 @@ def get_latent(identifier: str | Latent) -> Latent:
     return get_member(identifier, LATENTS, "latent")
 
 
-__all__ = ["FSQ", "LATENTS", "VQ", "CosineVQ", "Gaussian", "Latent", "Quantizer", "get_latent"]
+__all__ = ["FSQ", "LATENTS", "VQ", "CosineVQ", "Deterministic", "Gaussian", "Latent", "Quantizer", "get_latent"]

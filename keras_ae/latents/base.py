@@ -12,7 +12,8 @@ class Latent(keras.layers.Layer):
     Attributes:
         heads: name -> initializer of the kernel, of each output of the encoder, in their order.
         channels: of a spatial code, where nothing else is said.
-        default_prior: the name of its prior, where nothing else is said.
+        default_prior, default_objective: their names, where nothing else is said.
+        is_random: whether a code is drawn from a Gaussian posterior.
         is_discrete: whether a place of the code is one of a number of codes, and priors are of their numbers (tokens).
         costs: names of the vectors that `Draw.costs` adds to the loss.
 
@@ -24,6 +25,8 @@ class Latent(keras.layers.Layer):
     heads: ClassVar[dict[str, str]]
     channels = 4
     default_prior = "standard"
+    default_objective = "elbo"
+    is_random = False
     is_discrete = False
     costs: tuple[str, ...] = ()
 

@@ -19,6 +19,7 @@ class Gaussian(Latent):
     """
 
     heads: ClassVar[dict[str, str]] = {"z_mean": "glorot_uniform", "z_log_var": "zeros"}
+    is_random = True
 
     def posterior(self, outputs, noise, prior, objective, encode=None, training=False):
         z_mean, z_log_var = outputs

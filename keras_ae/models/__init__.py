@@ -4,6 +4,7 @@ from keras_ae.models.autoencoder import conv_autoencoder
 from keras_ae.models.build import build_vae, conv_vae
 from keras_ae.models.restoration import restore_images
 from keras_ae.models.vae import VAE
+from keras_ae.models.with_prior import with_prior
 
 __all__ = [
     "VAE",
@@ -11,4 +12,5 @@ __all__ = [
     "conv_autoencoder",
     "conv_vae",
     "restore_images",
+    "with_prior",
 ]

@@ -78,8 +78,8 @@ def _check(vae, count, method, steps, variance) -> None:
         raise InputError(f"count {count} and steps {steps} must be 1 or more")
     if vae.likelihood.variance is None:
         raise InputError("completions are drawn from Gaussian pixels; this model's likelihood has no variance")
-    if vae.latent.is_discrete:
-        raise InputError("completions move Gaussian latents, and this model has tokens")
+    if not vae.latent.is_random:
+        raise InputError("completions move Gaussian latents, and this model has none")
     if variance is not None and not variance > 0:
         raise InputError(f"variance {variance} must be above 0")
 

@@ -34,10 +34,15 @@ class Generation:
             raise InputError(f"cannot draw {n} samples; the count starts at 1")
         if temperature < 0:
             raise InputError(f"temperature {temperature} is below 0; 1 is the prior's own spread")
-        z = self.prior.sample(n, np.random.default_rng(seed), temperature, self.encode_pseudo_images)
-        if labels is None and self.conditioning != "none":
-            labels = np.arange(n) % len(self.class_names)
-        return self.decode(z, labels)
+        ids = None
+        if self.samples_classes:
+            ids = checked_labels(
+                np.arange(n) % len(self.class_names) if labels is None else labels, n, self.class_names
+            )
+        else:
+            refuse_labels(labels)
+        z = self.prior.sample(n, np.random.default_rng(seed), temperature, self.encode_pseudo_images, ids)
+        return self.decode(z, ids if self.conditioning != "none" else None)
 
     def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray] | np.ndarray:
         """The posterior's `(z_mean, z_log_var)`, both (n, *latent_shape); of a discrete latent the tokens (n, h, w).
@@ -130,8 +135,8 @@ class Generation:
         >>> images.shape
         (2, 5, 8, 8, 1)
         """
-        if self.latent.is_discrete:
-            raise InputError("a traversal moves Gaussian latents, and this model has tokens; interpolate instead")
+        if not self.latent.is_random:
+            raise InputError("a traversal moves Gaussian latents, and this model has none; interpolate instead")
         z_mean, z_log_var = self.encode(images, labels)
         kl = keras.ops.convert_to_numpy(kl_per_latent(*map(keras.ops.convert_to_tensor, (z_mean, z_log_var))))
         latents = np.argsort(-kl.mean(0).ravel())[:count]

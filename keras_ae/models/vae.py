@@ -25,7 +25,7 @@ from keras_ae.objectives import (
     get_regularizer,
     psnr,
 )
-from keras_ae.priors import PRIORS, Prior, get_prior
+from keras_ae.priors import FITTED, PRIORS, Prior, get_prior
 
 PARTS = ("latent", "prior", "objective", "likelihood")
 SETTINGS = {"beta": 1.0, "kl_warmup_steps": 0, "free_bits": 0.0, "regularizers": []}  # of an ELBO where nothing is said
@@ -53,11 +53,12 @@ class VAE(Generation, GuardedModel):
             "both".
         decoder: a functional or sequential model, z, shaped like `z_mean`, -> parameters of the likelihood, shaped
             like the image; given `[z, label]` where `conditioning` is not "none".
-        latent: "gaussian"; "fsq", "vq" or "vq_cosine", also with levels or codes, as "fsq:8x8x8" or "vq:512"; or a
-            `Latent`.
+        latent: "gaussian"; "fsq", "vq" or "vq_cosine", also with levels or codes, as "fsq:8x8x8" or "vq:512";
+            "deterministic"; or a `Latent`.
         prior: "standard", "mixture", "vamp" or "flow", also with a number, as "vamp:500", and for tokens "uniform"; or
             a `Prior`. The latent's own where `None`.
-        objective: "elbo", "iwae", also with a number of draws, as "iwae:5"; or an `Objective`.
+        objective: "elbo", "iwae", also with a number of draws, as "iwae:5", or "reconstruction"; or an `Objective`. The
+            latent's own where `None`.
         likelihood: "squared_error", "bernoulli", "gaussian", "gaussian_learned", or a `Likelihood`.
         beta, kl_warmup_steps, free_bits, regularizers: of the ELBO, as `ELBO` takes them; a regularizer also by its
             name, as "tc:6".
@@ -87,7 +88,7 @@ class VAE(Generation, GuardedModel):
         *,
         latent="gaussian",
         prior=None,
-        objective="elbo",
+        objective=None,
         likelihood="squared_error",
         beta: float = 1.0,
         kl_warmup_steps: int = 0,
@@ -99,10 +100,14 @@ class VAE(Generation, GuardedModel):
         seed: int = 0,
         **kwargs,
     ):
-        objective = _objective(
-            objective, beta=beta, kl_warmup_steps=kl_warmup_steps, free_bits=free_bits, regularizers=regularizers
-        )
         latent = part(get_latent(latent), Latent)
+        objective = _objective(
+            objective or latent.default_objective,
+            beta=beta,
+            kl_warmup_steps=kl_warmup_steps,
+            free_bits=free_bits,
+            regularizers=regularizers,
+        )
         names = (*objective.names, *latent.costs, "mse", "psnr")
         super().__init__(max_skipped_steps=max_skipped_steps, term_names=names, **kwargs)
         checked_class_names(class_names)
@@ -129,7 +134,8 @@ class VAE(Generation, GuardedModel):
         self._check_networks()
         self.latent.build((None, *self.latent_shape))
         codes = self.latent.codes if self.latent.is_discrete else None
-        self.prior.build((None, *self.latent_shape), (None, *self.image_shape), codes)
+        if not self.prior.built:
+            self.prior.build((None, *self.latent_shape), (None, *self.image_shape), codes)
         self.code_metric = self.latent.metric()
         self.image_metrics = []
         self.built = True
@@ -148,12 +154,12 @@ class VAE(Generation, GuardedModel):
             heads = ", ".join(self.latent.heads)
             raise InputError(f"the encoder gives {len(self.encoder.outputs)} outputs; the latent takes {heads}")
         self.latent.check(self.latent_shape, self.objective)
+        if self.prior.classes not in (0, len(self.class_names)):
+            raise InputError(f"the prior has {self.prior.classes} classes; give the names of as many")
         if self.prior.is_of_tokens != self.latent.is_discrete:
             kinds = [kind for kind, prior in PRIORS.items() if prior.is_of_tokens == self.latent.is_discrete]
-            raise InputError(
-                f"the prior {name_of(self.prior, PRIORS)} is not for the latent {name_of(self.latent, LATENTS)}; "
-                f"take {', '.join(kinds)}"
-            )
+            names = name_of(self.prior, PRIORS | FITTED), name_of(self.latent, LATENTS)
+            raise InputError(f"the prior {names[0]} is not for the latent {names[1]}; take {', '.join(kinds)}")
 
     @property
     def beta(self) -> float:
@@ -205,6 +211,11 @@ class VAE(Generation, GuardedModel):
     def latent_dim(self) -> int:
         """How many latents there are."""
         return math.prod(self.latent_shape)
+
+    @property
+    def samples_classes(self) -> bool:
+        """Whether samples are of a class, which the decoder or the prior is given."""
+        return self.conditioning != "none" or self.prior.classes > 0
 
     @property
     def images_at_once(self) -> int:
@@ -317,7 +328,7 @@ class VAE(Generation, GuardedModel):
         objective = objective or self.objective
         k = objective.k
         outputs = self._float32(backends.call(self.encoder, self.encoder_inputs(image, label), training))
-        if noise is None and not self.latent.is_discrete:
+        if noise is None and self.latent.is_random:
             shape = ops.shape(outputs[0])
             noise = self.posterior_noise((k * shape[0], *shape[1:]), training)
         draw, credit = self.latent.posterior(outputs, noise, self.prior, objective, self.encode_pseudo_images, training)

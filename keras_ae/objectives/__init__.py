@@ -12,9 +12,10 @@ from keras_ae.objectives.gaussians import entropy, kl_per_latent, log_normal, lo
 from keras_ae.objectives.images import LOSSES, PSNR, SSIM, SSIMLoss, get_loss, psnr
 from keras_ae.objectives.iwae import IWAE
 from keras_ae.objectives.likelihoods import LIKELIHOODS, Likelihood, get_likelihood, weighted_mean
+from keras_ae.objectives.reconstruction import Reconstruction
 from keras_ae.objectives.total_correlation import REGULARIZERS, Regularizer, TotalCorrelation
 
-OBJECTIVES = {"elbo": ELBO, "iwae": IWAE}
+OBJECTIVES = {"elbo": ELBO, "iwae": IWAE, "reconstruction": Reconstruction}
 
 
 def get_objective(identifier: str | Objective, **settings) -> Objective:
@@ -56,6 +57,7 @@ __all__ = [
     "Inference",
     "Likelihood",
     "Objective",
+    "Reconstruction",
     "Regularizer",
     "SSIMLoss",
     "TotalCorrelation",

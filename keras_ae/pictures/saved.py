@@ -41,11 +41,11 @@ def of_vae(
     (1, 4, 8, 8, 3)
     """
     vae = saved.model
-    if labels is not None and not saved.is_conditional:
+    if labels is not None and not (vae.samples_classes if kind == "samples" else saved.is_conditional):
         raise InputError("this model is not conditional: leave out the labels")
     names = [_label(text, vae.class_names) for text in labels or vae.class_names]
     if kind == "samples":
-        return samples(vae, count, names if saved.is_conditional else None, temperature=temperature, seed=seed)
+        return samples(vae, count, names if vae.samples_classes else None, temperature=temperature, seed=seed)
     images = saved.split(dataset, split)
     if kind == "completions":
         task = saved.task(corruption)

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_ae.errors import InputError
 from keras_ae.models import VAE
+from keras_ae.models.inputs import checked_labels
 from keras_ae.pictures.grids import COLUMNS, SHOWN, Pictures, Rows, comparison, filled, in_rows
 
 
@@ -30,12 +31,12 @@ def samples(
     >>> rows.names, rows.images.shape
     (['cat', 'dog'], (2, 3, 8, 8, 3))
     """
-    if vae.conditioning == "none":
+    if not vae.samples_classes:
         if labels is not None:
             raise InputError("this model is not conditional: leave out the labels")
         return Rows(in_rows(vae.sample(count, temperature=temperature, seed=seed)))
     labels = vae.class_names if labels is None else labels
-    ids = vae.label_ids(labels, len(labels))
+    ids = checked_labels(labels, len(labels), vae.class_names)
     columns = math.ceil(count / len(ids))
     if same_latents:
         images = np.stack([vae.sample(columns, label, temperature, seed) for label in ids])
@@ -140,7 +141,7 @@ def vae_pictures(batch: dict[str, np.ndarray], seed: int = 0) -> Pictures:
     def pictures(vae, title):
         is_conditional = vae.conditioning != "none"
         decoded = vae.reconstruct(originals, labels if is_conditional else None)
-        classes = vae.class_names[:SHOWN] if is_conditional else None
+        classes = vae.class_names[:SHOWN] if vae.samples_classes else None
         count = COLUMNS * len(classes or range(COLUMNS))
         drawn = samples(vae, count, classes, seed=seed, same_latents=True)
         return {

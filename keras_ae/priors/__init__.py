@@ -1,8 +1,9 @@
-"""Densities of latents, trained jointly with the model. One file a prior."""
+"""Densities of latents, trained jointly with the model, or fitted to codes afterwards. One file a prior."""
 
 from keras_ae.members import get_member
 from keras_ae.priors.base import Prior
 from keras_ae.priors.flow import FlowPrior
+from keras_ae.priors.gmm import GMM
 from keras_ae.priors.mixture import GaussianMixture
 from keras_ae.priors.standard import StandardNormal
 from keras_ae.priors.uniform import Uniform
@@ -15,6 +16,7 @@ PRIORS = {
     "flow": FlowPrior,
     "uniform": Uniform,
 }
+FITTED = {"gmm": GMM}  # to the codes of a trained model
 
 
 def get_prior(identifier: str | Prior) -> Prior:
@@ -29,4 +31,15 @@ def get_prior(identifier: str | Prior) -> Prior:
     return get_member(identifier, PRIORS, "prior")
 
 
-__all__ = ["PRIORS", "FlowPrior", "GaussianMixture", "Prior", "StandardNormal", "Uniform", "VampPrior", "get_prior"]
+__all__ = [
+    "FITTED",
+    "GMM",
+    "PRIORS",
+    "FlowPrior",
+    "GaussianMixture",
+    "Prior",
+    "StandardNormal",
+    "Uniform",
+    "VampPrior",
+    "get_prior",
+]

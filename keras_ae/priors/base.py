@@ -19,6 +19,7 @@ class Prior(keras.layers.Layer):
     """
 
     images = 0  # that it encodes itself
+    classes = 0  # of which it has a density each
     is_standard = False  # whether it is N(0, I)
     is_of_tokens = False  # whether its latents are the numbers of codes
 
@@ -54,8 +55,14 @@ class Prior(keras.layers.Layer):
         """KL(q || p) of Gaussians (n, *latent_shape), exact and of each latent: (n, latents). `None` where no formula
         is known."""
 
-    def sample(self, n: int, random: np.random.Generator, temperature: float = 1.0, encode=None) -> np.ndarray:
-        """Draws latents (n, *latent_shape), with noise of NumPy."""
+    def sample(
+        self, n: int, random: np.random.Generator, temperature: float = 1.0, encode=None, labels=None
+    ) -> np.ndarray:
+        """Draws latents (n, *latent_shape), with noise of NumPy.
+
+        Args:
+            labels: (n,), for a prior of `classes`.
+        """
         raise NotImplementedError
 
     def adapt(self, split) -> None:

@@ -12,7 +12,7 @@ from keras_ae.members import name_of
 from keras_ae.models import VAE
 from keras_ae.models.inputs import LONGEST_NAME, MOST_CLASSES
 from keras_ae.objectives import LIKELIHOODS, OBJECTIVES, REGULARIZERS
-from keras_ae.priors import PRIORS
+from keras_ae.priors import FITTED, PRIORS
 from keras_ae.tasks import TASKS, Task
 
 MODELS = ("vae", "conv_ae")
@@ -77,7 +77,7 @@ def _members(vae: VAE) -> dict[str, str | list[str]]:
     regularizers = getattr(vae.objective, "regularizers", [])
     return {
         "latent": name_of(vae.latent, LATENTS),
-        "prior": name_of(vae.prior, PRIORS),
+        "prior": name_of(vae.prior, PRIORS | FITTED),
         "objective": name_of(vae.objective, OBJECTIVES),
         "regularizers": [name_of(regularizer, REGULARIZERS) for regularizer in regularizers],
         "likelihood": name_of(vae.likelihood, LIKELIHOODS),

@@ -37,7 +37,7 @@ def build_vae(
     network: str = "conv",
     latent: str = "gaussian",
     prior: str | None = None,
-    objective: str = "elbo",
+    objective: str | None = None,
     regularizer: str = "none",
     width: int | None = None,
     beta: float = 1.0,

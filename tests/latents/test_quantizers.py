@@ -231,9 +231,9 @@ def test_what_does_not_go_with_tokens_is_refused():
         with pytest.raises(InputError, match=message):
             build(**kwargs)
     vae, image = build(), batch(1, SHAPE)["image"]
-    with pytest.raises(InputError, match="a traversal moves Gaussian latents, and this model has tokens; interpolate"):
+    with pytest.raises(InputError, match="a traversal moves Gaussian latents, and this model has none; interpolate"):
         vae.traverse(image)
-    with pytest.raises(InputError, match="completions move Gaussian latents, and this model has tokens"):
+    with pytest.raises(InputError, match="completions move Gaussian latents, and this model has none"):
         vae.complete(image, np.eye(8)[None])
     encoder = keras_ae.build_encoder(SHAPE, (2, 2, 2), width=4)
     with pytest.raises(InputError, match="the encoder gives 2 outputs; the latent takes code"):
