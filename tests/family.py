@@ -31,6 +31,7 @@ MEMBERS = {  # each part in one of them, and priors and objectives of several dr
     "mlp iwae vamp": {"network": "mlp", "objective": "iwae:3", "prior": "vamp:2", "conditioning": "none"},
     "fsq": {"latent": "fsq:3x4", "latent_dim": (2, 3)},
     "vq": {"latent": "vq:6", "latent_dim": (2, 3, 2), "conditioning": "none"},
+    "deterministic": {"latent": "deterministic", "latent_dim": 3},
     "gated tc": {"network": "gated", "latent_dim": (1, 2, 2), "regularizers": [TotalCorrelation(6, images=50)]},
 }
 

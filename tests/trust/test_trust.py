@@ -15,10 +15,10 @@ from keras.src.utils.python_utils import is_default
 
 import keras_ae
 from keras_ae import InputError
-from keras_ae.latents import FSQ, Gaussian, Latent
+from keras_ae.latents import FSQ, Deterministic, Gaussian, Latent
 from keras_ae.layers import KeepKnown
-from keras_ae.objectives import ELBO, Objective, Regularizer, TotalCorrelation
-from keras_ae.priors import Prior, StandardNormal, Uniform
+from keras_ae.objectives import ELBO, Objective, Reconstruction, Regularizer, TotalCorrelation
+from keras_ae.priors import GMM, Prior, StandardNormal, Uniform
 from keras_ae.trust import CONFIG, METADATA, WEIGHTS, check
 from keras_ae.trust.configs import KNOWN
 from tests.helpers import once, small_vae
@@ -236,7 +236,7 @@ OWN = {
 }
 LOADED = {name: kind for name, kind in OWN.items() if hasattr(kind, "scratch")}
 SMALL = (
-    StandardNormal | Uniform | Gaussian | FSQ | ELBO | TotalCorrelation
+    StandardNormal | Uniform | GMM | Gaussian | Deterministic | FSQ | ELBO | Reconstruction | TotalCorrelation
 )  # whatever they are told, they take next to nothing
 PARTS = keras_ae.objectives.Likelihood | Latent | Prior | Objective | Regularizer  # no layers of a network
 STOCK = sorted(KNOWN["keras.layers"] - {"InputLayer"})
