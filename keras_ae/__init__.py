@@ -3,7 +3,7 @@
 Importing this package registers its classes, so that its `.keras` files load.
 """
 
-from keras_ae import callbacks, codes, data, optimizers, pictures
+from keras_ae import callbacks, codes, data, models, optimizers, pictures, priors
 from keras_ae.errors import CheckpointError, InputError, NotFiniteError
 from keras_ae.evaluation import evaluate
 from keras_ae.models import VAE, build_vae, conv_autoencoder, conv_vae, restore_images, with_prior
@@ -33,9 +33,11 @@ __all__ = [
     "fit",
     "get_task",
     "load_model",
+    "models",
     "open_model",
     "optimizers",
     "pictures",
+    "priors",
     "read_metadata",
     "restore_images",
     "save_model",

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from numpy.lib import format as npy
 
-from keras_ae.data import Split
+from keras_ae.data import Dataset, Split
 from keras_ae.errors import InputError, one_of
 from keras_ae.files import atomic
 from keras_ae.models import VAE
@@ -19,6 +19,7 @@ from keras_ae.models import VAE
 KINDS = ("means", "samples", "tokens")
 BATCH_SIZE = 128
 ABOUT = "about.json"
+VALIDATES = 20  # one code in so many
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,54 @@ class Codes:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+
+@dataclass(frozen=True)
+class CodeSplit(Split):
+    """A split of codes, whose batches are `{"code", "label"}`.
+
+    >>> arrays = {"codes": np.zeros((3, 4), "float32"), "labels": np.zeros(3, "int32")}
+    >>> CodeSplit(arrays, np.array([0, 2])).batch(slice(0, 2))["code"].shape
+    (2, 4)
+    """
+
+    def batch(self, places, **kwargs) -> dict[str, np.ndarray]:
+        rows = self.indices[places]
+        return {"code": np.array(self.arrays["codes"][rows]), "label": np.array(self.arrays["labels"][rows])}
+
+
+@dataclass(frozen=True)
+class CodeDataset(Dataset):
+    """The codes of images of a shape.
+
+    >>> CodeDataset("codes", [], *3 * [CodeSplit({}, np.arange(0))], shape=(8, 8, 1)).image_shape
+    (8, 8, 1)
+    """
+
+    shape: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.shape
+
+
+def as_dataset(codes: Codes, image_shape: tuple[int, int, int], source: str | None = None) -> CodeDataset:
+    """What `train` takes: one code in 20 validates, and none tests.
+
+    Args:
+        image_shape: of the images that they are codes of.
+        source: the name of their data set.
+
+    >>> codes = Codes(np.zeros((40, 4), "float32"), np.zeros(40, "int32"), "means", [], "0")
+    >>> dataset = as_dataset(codes, (8, 8, 1))
+    >>> len(dataset.train), len(dataset.validation), dataset.train.batch(slice(0, 2))["code"].shape
+    (38, 2, (2, 4))
+    """
+    arrays = {"codes": codes.codes, "labels": codes.labels}
+    held_out = np.arange(len(codes)) % VALIDATES == VALIDATES - 1
+    indices = np.flatnonzero(~held_out), np.flatnonzero(held_out), np.arange(0)
+    splits = (CodeSplit(arrays, part) for part in indices)
+    return CodeDataset("codes", codes.class_names, *splits, source=source, shape=image_shape)
 
 
 def encode(

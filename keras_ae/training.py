@@ -4,6 +4,7 @@ import contextlib
 import math
 import random
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -337,7 +338,7 @@ def _warn_of_greys(model, split) -> None:
 
 def _make_metrics(model, dataset, task) -> None:
     """Keras makes the sums of compiled metrics in the first step only, and a checkpoint sets them before it."""
-    first = data.Split(dataset.train.arrays, dataset.train.indices[:1], dataset.train.mask_levels)
+    first = replace(dataset.train, indices=dataset.train.indices[:1])
     model.evaluate(data.evaluation_batches(first, task=task), verbose=0)
 
 

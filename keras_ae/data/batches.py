@@ -98,7 +98,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self._thread = ThreadPoolExecutor(1)
         self._ahead = (None, None)
         self._on_device = None
-        if task is None and not split.binarized:  # what is drawn anew is drawn in NumPy
+        if task is None and not split.binarized and "images" in split.arrays:  # what is drawn anew is drawn in NumPy
             self._on_device = backends.on_device(split.arrays["images"], split.arrays["labels"], split.indices)
 
     @property

@@ -2,12 +2,14 @@
 
 from keras_ae.models.autoencoder import conv_autoencoder
 from keras_ae.models.build import build_vae, conv_vae
+from keras_ae.models.prior_fit import PriorFit
 from keras_ae.models.restoration import restore_images
 from keras_ae.models.vae import VAE
 from keras_ae.models.with_prior import with_prior
 
 __all__ = [
     "VAE",
+    "PriorFit",
     "build_vae",
     "conv_autoencoder",
     "conv_vae",

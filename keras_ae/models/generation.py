@@ -18,12 +18,23 @@ class Generation:
     Labels are ids or class names, one for each image or one for all.
     """
 
-    def sample(self, n: int, labels=None, temperature: float = 1.0, seed: int | None = None) -> np.ndarray:
+    def sample(
+        self,
+        n: int,
+        labels=None,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        guidance: float | None = None,
+    ) -> np.ndarray:
         """Draws `n` images from the generator alone: the decoder's mean at draws from the prior, whose spread is
         multiplied by `temperature`.
 
         The noise is drawn in NumPy, so that one seed gives the same samples on every backend. Where the
         model is conditional and no labels are given, the classes take turns.
+
+        Args:
+            guidance: how much the label counts, of a prior that knows codes with and without labels: 0 not at all, 1 as
+                much as in training. The prior's own where `None`.
 
         >>> import keras_ae, numpy as np
         >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
@@ -41,7 +52,10 @@ class Generation:
             )
         else:
             refuse_labels(labels)
-        z = self.prior.sample(n, np.random.default_rng(seed), temperature, self.encode_pseudo_images, ids)
+        more = {} if guidance is None else {"guidance": guidance}
+        if more and not self.prior.takes_guidance:
+            raise InputError("only a prior that knows codes with and without labels takes a guidance; leave it out")
+        z = self.prior.sample(n, np.random.default_rng(seed), temperature, self.encode_pseudo_images, ids, **more)
         return self.decode(z, ids if self.conditioning != "none" else None)
 
     def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray] | np.ndarray:

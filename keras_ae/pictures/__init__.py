@@ -10,7 +10,15 @@ Images are float in [0, 1]; NaN is drawn white.
 from keras_ae.pictures.grids import Pictures, Rows, animation, comparison, grid, new_path, save_each, to_picture
 from keras_ae.pictures.restoration import file_names, restored, task_pictures
 from keras_ae.pictures.saved import of_vae
-from keras_ae.pictures.vae import completions, interpolations, reconstructions, samples, traversals, vae_pictures
+from keras_ae.pictures.vae import (
+    completions,
+    interpolations,
+    prior_pictures,
+    reconstructions,
+    samples,
+    traversals,
+    vae_pictures,
+)
 
 __all__ = [
     "Pictures",
@@ -23,6 +31,7 @@ __all__ = [
     "interpolations",
     "new_path",
     "of_vae",
+    "prior_pictures",
     "reconstructions",
     "restored",
     "samples",

@@ -120,6 +120,27 @@ def completions(vae: VAE, images: np.ndarray, mask: np.ndarray, labels=None, *, 
     return Rows(rows, names, "original, masked, completions")
 
 
+def prior_pictures(seed: int = 0) -> Pictures:
+    """For `ImageGrids`: samples while a prior is fitted, with one noise for all epochs.
+
+    >>> import keras_ae
+    >>> model = keras_ae.conv_autoencoder((8, 8, 1), 2, 3, width=4)
+    >>> prior = keras_ae.priors.FlowMatching(width=8, blocks=1)
+    >>> prior.build((None, 2, 2, 3))
+    >>> fit = keras_ae.models.PriorFit(keras_ae.with_prior(model, prior))
+    >>> list(keras_ae.pictures.prior_pictures()(fit, "epoch 1"))
+    ['samples']
+    """
+
+    def pictures(model, title):
+        vae = model.shipped()
+        classes = vae.class_names[:SHOWN] if vae.samples_classes else None
+        drawn = samples(vae, COLUMNS * len(classes or range(COLUMNS)), classes, seed=seed)
+        return {"samples": replace(drawn, title=title).picture()}
+
+    return pictures
+
+
 def vae_pictures(batch: dict[str, np.ndarray], seed: int = 0) -> Pictures:
     """For `ImageGrids`: the `reconstructions` and `samples` of a VAE. Inputs and latents are fixed, so that epochs
     compare.

@@ -3,6 +3,7 @@
 from keras_ae.members import get_member
 from keras_ae.priors.base import Prior
 from keras_ae.priors.flow import FlowPrior
+from keras_ae.priors.flow_matching import FlowMatching
 from keras_ae.priors.gmm import GMM
 from keras_ae.priors.mixture import GaussianMixture
 from keras_ae.priors.standard import StandardNormal
@@ -16,7 +17,7 @@ PRIORS = {
     "flow": FlowPrior,
     "uniform": Uniform,
 }
-FITTED = {"gmm": GMM}  # to the codes of a trained model
+FITTED = {"gmm": GMM, "flow_matching": FlowMatching}  # to the codes of a trained model
 
 
 def get_prior(identifier: str | Prior) -> Prior:
@@ -35,6 +36,7 @@ __all__ = [
     "FITTED",
     "GMM",
     "PRIORS",
+    "FlowMatching",
     "FlowPrior",
     "GaussianMixture",
     "Prior",

@@ -20,6 +20,8 @@ class Prior(keras.layers.Layer):
 
     images = 0  # that it encodes itself
     classes = 0  # of which it has a density each
+    has_network = False  # that `models.PriorFit` trains on codes
+    takes_guidance = False  # whether `sample` takes how much a label counts
     is_standard = False  # whether it is N(0, I)
     is_of_tokens = False  # whether its latents are the numbers of codes
 

@@ -12,6 +12,7 @@ from keras.src.saving import saving_lib
 
 from keras_ae.errors import InputError
 from keras_ae.files import atomic
+from keras_ae.models import PriorFit
 from keras_ae.saving.schema import check_metadata
 from keras_ae.trust import MEMORY, METADATA, RefusedError, check, read_json
 
@@ -39,6 +40,7 @@ def save_model(model: keras.Model, path: Path | str, metadata: dict | None = Non
     metadata = json.loads(json.dumps(metadata or {}))  # as it will be read
     check_metadata(metadata, path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    model = model.shipped() if isinstance(model, PriorFit) else model
     config = json.dumps(model.get_config())
     for policy in ("mixed_bfloat16", "mixed_float16"):  # how it was trained; the weights are float32
         config = config.replace(f'"{policy}"', '"float32"')

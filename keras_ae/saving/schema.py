@@ -9,7 +9,7 @@ from keras_ae.data import Dataset
 from keras_ae.errors import InputError
 from keras_ae.latents import LATENTS
 from keras_ae.members import name_of
-from keras_ae.models import VAE
+from keras_ae.models import VAE, PriorFit
 from keras_ae.models.inputs import LONGEST_NAME, MOST_CLASSES
 from keras_ae.objectives import LIKELIHOODS, OBJECTIVES, REGULARIZERS
 from keras_ae.priors import FITTED, PRIORS
@@ -44,6 +44,7 @@ def metadata(
     >>> about["model"], about["dataset"], about["image_size"], about["likelihood"], about["epoch"]
     ('vae', 'shapes', (8, 8), 'squared_error', 3)
     """
+    model = model.shipped() if isinstance(model, PriorFit) else model
     is_vae = isinstance(model, VAE)
     return {
         "model": "vae" if is_vae else "conv_ae",

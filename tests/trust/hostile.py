@@ -328,6 +328,7 @@ KINDS = {
     "GaussianNoise, of something large": large(lambda x: layers.Softmax()(layers.UpSampling2D(300)(x))),
     # Members of the family
     "GaussianMixture, components": weighing(part("prior", priors.GaussianMixture(MANY // 8))),
+    "FlowMatching, width": weighing(part("prior", priors.FlowMatching(width=800))),
     "VampPrior, pseudo-images": weighing(part("prior", priors.VampPrior(MANY // 192))),
     "FlowPrior, hidden features": weighing(part("prior", priors.FlowPrior(1, hidden=4000))),
     "CosineVQ, codes": weighing(
