@@ -180,11 +180,20 @@ def decode(model: keras.Model, codes: Codes) -> Iterator[np.ndarray]:
     >>> np.concatenate(list(decode(vae, codes))).shape
     (40, 8, 8, 3)
     """
-    if codes.model != fingerprint(model):
-        raise InputError("these codes are of another model; encode the images again with this one")
+    check_model(model, codes)
     for start in _starts(len(codes)):
         part = slice(start, start + BATCH_SIZE)
         yield _images(model, np.array(codes.codes[part]), np.array(codes.labels[part]))
+
+
+def check_model(model: keras.Model, codes: Codes) -> None:
+    """Returns if the model made the codes.
+
+    Raises:
+        InputError: another one did.
+    """
+    if codes.model != fingerprint(model):
+        raise InputError("these codes are of another model; encode the images again with this one")
 
 
 def fingerprint(model: keras.Model) -> str:

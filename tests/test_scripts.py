@@ -31,7 +31,7 @@ def smoke(script, run_dir, *arguments):
     return script("vae", "--backend", BACKEND, "--smoke", "--width", "4", "--run-dir", run_dir, *arguments)
 
 
-@pytest.mark.parametrize("name", ["vae", "conv_ae", "tune", "sample", "evaluate", "encode"])
+@pytest.mark.parametrize("name", ["vae", "conv_ae", "tune", "sample", "evaluate", "encode", "prior"])
 def test_help_imports_no_framework_and_names_all_there_is(name):
     code = f"import sys; sys.argv = ['{name}.py', '--help']; sys.path.insert(0, r'{TRAIN}'); import {name}\n"
     code += f"try: {name}.main()\nexcept SystemExit: pass\nassert not {{'keras', 'numpy'}} & sys.modules.keys()"
@@ -55,6 +55,30 @@ def test_encode_and_decode(script, tmp_path):
     code, _, err = script("encode", "run/model.keras", "--backend", BACKEND, *decode)
     assert code == 2
     assert "images exists already; choose another name with --output" in err
+
+
+def test_a_prior_is_fitted_to_the_codes_of_an_autoencoder(script, tmp_path):
+    flags = ["--smoke", "--code-size", "2", "--code-channels", "3", "--width", "4", "--run-dir", "run"]
+    assert script("conv_ae", "--backend", BACKEND, *flags)[0] == 0
+    for prior, name in (("flow_matching:8", "flow"), ("gmm:2", "gmm")):
+        fit = ("prior", "run/model.keras", "--backend", BACKEND, "--smoke", "--by-class", "--prior", prior)
+        code, out, err = script(*fit, "--run-dir", name)
+        assert code == 0, err
+        assert "codes of 2x2x3" in out.replace("means", "codes")
+        assert f"next: python train/sample.py {Path(name, 'model.keras')} --backend {BACKEND}" in out
+        guided = ("--guidance", "2") if name == "flow" else ()
+        sample = ("--labels", "star", "--count", "4", "--output", f"{name}.png", *guided)
+        code, _, err = script("sample", f"{name}/model.keras", "--backend", BACKEND, *sample)
+        assert code == 0, err
+        code, _, err = script(*fit, "--run-dir", name)
+        assert code == 2
+        assert "model.keras exists already" in err
+    assert (tmp_path / "flow" / "epoch_001_samples.png").exists()
+    code, _, err = script(
+        "prior", "run/model.keras", "--backend", BACKEND, "--smoke", "--prior", "vamp", "--run-dir", "x"
+    )
+    assert code == 2
+    assert "unknown prior 'vamp'; known are gmm, flow_matching" in err
 
 
 def test_train_sample_evaluate(script, tmp_path):

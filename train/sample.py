@@ -26,6 +26,12 @@ def parser() -> _flags.Parser:
     add("--labels", metavar="A,B", help="classes of samples or reconstructions, by name or number (default: all)")
     add("--seed", type=_types.seed, metavar="N", default=0, help="of the noise: one seed, the same samples")
     add("--temperature", type=_types.not_negative, metavar="X", default=1.0, help="spread of the latents of samples")
+    add(
+        "--guidance",
+        type=_types.not_negative,
+        metavar="X",
+        help="how much a label counts for a prior that is a network",
+    )
     add("--mirrored", action="store_true", help="restore mirrored images too and take the mean: twice the time")
     add("--output", type=Path, metavar="PATH", help="the picture (default: a new name in this folder)")
     add("--separate", action="store_true", help="a folder with a PNG for each image, instead of one picture")
@@ -72,7 +78,7 @@ def main() -> None:
         else:
             pictures.comparison(named).save(output)
     else:
-        settings = {name: getattr(args, name) for name in ("split", "corruption", "temperature", "seed")}
+        settings = {name: getattr(args, name) for name in ("split", "corruption", "temperature", "seed", "guidance")}
         labels = args.labels and args.labels.split(",")
         count = args.count or COUNTS.get(kind, 64)
         rows = pictures.of_vae(saved, kind, count, dataset, labels=labels, **settings)

@@ -20,6 +20,7 @@ def of_vae(
     corruption: str | None = None,
     temperature: float = 1.0,
     seed: int = 0,
+    guidance: float | None = None,
 ) -> Rows:
     """One kind of picture of a saved VAE.
 
@@ -30,6 +31,7 @@ def of_vae(
         labels: classes of samples or reconstructions, by name or by number as text; all where `None`.
         corruption: what hides pixels of images that are completed.
         temperature, seed: of samples and completions.
+        guidance: of samples, as `VAE.sample` takes it.
 
     Raises:
         InputError: labels for a model that takes none, or unknown ones; a split without images.
@@ -45,7 +47,8 @@ def of_vae(
         raise InputError("this model is not conditional: leave out the labels")
     names = [_label(text, vae.class_names) for text in labels or vae.class_names]
     if kind == "samples":
-        return samples(vae, count, names if vae.samples_classes else None, temperature=temperature, seed=seed)
+        classes = names if vae.samples_classes else None
+        return samples(vae, count, classes, temperature=temperature, seed=seed, guidance=guidance)
     images = saved.split(dataset, split)
     if kind == "completions":
         task = saved.task(corruption)

@@ -12,14 +12,21 @@ from keras_ae.pictures.grids import COLUMNS, SHOWN, Pictures, Rows, comparison, 
 
 
 def samples(
-    vae: VAE, count: int = 64, labels=None, *, temperature: float = 1.0, seed: int = 0, same_latents: bool = False
+    vae: VAE,
+    count: int = 64,
+    labels=None,
+    *,
+    temperature: float = 1.0,
+    seed: int = 0,
+    same_latents: bool = False,
+    guidance: float | None = None,
 ) -> Rows:
     """Samples of a VAE: a row for each class of a conditional one, else a block.
 
     Args:
         count: of images in all, rounded up to full rows.
         labels: class names or ids, a row each; all classes where `None`.
-        temperature, seed: as `VAE.sample` takes them.
+        temperature, seed, guidance: as `VAE.sample` takes them.
         same_latents: the rows share their latents, so that a column shows one in every class.
 
     Raises:
@@ -34,14 +41,14 @@ def samples(
     if not vae.samples_classes:
         if labels is not None:
             raise InputError("this model is not conditional: leave out the labels")
-        return Rows(in_rows(vae.sample(count, temperature=temperature, seed=seed)))
+        return Rows(in_rows(vae.sample(count, temperature=temperature, seed=seed, guidance=guidance)))
     labels = vae.class_names if labels is None else labels
     ids = checked_labels(labels, len(labels), vae.class_names)
     columns = math.ceil(count / len(ids))
     if same_latents:
-        images = np.stack([vae.sample(columns, label, temperature, seed) for label in ids])
+        images = np.stack([vae.sample(columns, label, temperature, seed, guidance) for label in ids])
     else:
-        images = vae.sample(columns * len(ids), np.repeat(ids, columns), temperature, seed)
+        images = vae.sample(columns * len(ids), np.repeat(ids, columns), temperature, seed, guidance)
     return Rows(images.reshape(len(ids), columns, *vae.image_shape), [vae.class_names[label] for label in ids])
 
 

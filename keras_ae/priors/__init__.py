@@ -32,6 +32,23 @@ def get_prior(identifier: str | Prior) -> Prior:
     return get_member(identifier, PRIORS, "prior")
 
 
+def get_fitted(identifier: str, codes, labels=None, *, classes: int = 0, seed: int = 0) -> Prior:
+    """The prior of that name, as "gmm:10" or "flow_matching:96", for the codes of a trained model.
+
+    Args:
+        codes, labels, seed: as `Prior.for_codes` takes them.
+        classes: how many labels there are; 0: one prior for all codes.
+
+    Raises:
+        InputError: no such name, or codes that are too few.
+
+    >>> import numpy as np
+    >>> get_fitted("gmm:2", np.random.default_rng(0).normal(size=(100, 3))).latent_shape
+    (3,)
+    """
+    return get_member(identifier, FITTED, "prior", classes=classes).for_codes(codes, labels, seed)
+
+
 __all__ = [
     "FITTED",
     "GMM",
@@ -43,5 +60,6 @@ __all__ = [
     "StandardNormal",
     "Uniform",
     "VampPrior",
+    "get_fitted",
     "get_prior",
 ]

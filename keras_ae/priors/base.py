@@ -67,6 +67,11 @@ class Prior(keras.layers.Layer):
         """
         raise NotImplementedError
 
+    def for_codes(self, codes: np.ndarray, labels: np.ndarray | None, seed: int = 0) -> "Prior":
+        """The prior for the codes (n, *latent_shape) of a trained model, with labels (n,) below `classes`: fitted to
+        them; one with a network is not trained yet. Only priors in `FITTED` have it."""
+        raise NotImplementedError
+
     def adapt(self, split) -> None:
         """Takes what depends on the training images from a `data.Split`."""
 

@@ -61,6 +61,11 @@ class FlowMatching(Prior):
         self.network = self.make_network()
         self.network.trainable = False
 
+    def for_codes(self, codes, labels, seed=0):
+        self.build((None, *codes.shape[1:]))
+        self.adapt_to(codes)
+        return self
+
     def adapt_to(self, codes: np.ndarray) -> None:
         """Takes mean and standard deviation of each channel from codes (n, *latent_shape)."""
         flat = codes.reshape(-1, codes.shape[-1]).astype("float64")

@@ -55,6 +55,9 @@ class GMM(Prior):
         self.means = weight("means", (count, d))
         self.whitening = weight("whitening", (count, d, d))  # upper triangles: (z - mean) @ it is noise
 
+    def for_codes(self, codes, labels, seed=0):
+        return self.fitted(codes, labels, classes=self.classes, most=self.components, seed=seed)
+
     @classmethod
     def fitted(
         cls, codes: np.ndarray, labels: np.ndarray | None = None, *, classes: int = 0, most: int = 10, seed: int = 0
