@@ -28,7 +28,7 @@ def plain(flags: dict, without=()) -> dict:
     """
     flags = {name: value for name, value in flags.items() if name not in without}
     for name, value in flags.items():
-        is_folder = name == "dataset" and value != "shapes" and Path(value).expanduser().is_dir()
+        is_folder = name == "dataset" and value not in (None, "shapes") and Path(value).expanduser().is_dir()
         if value and (name in PLACES or is_folder):
             flags[name] = str(Path(value).expanduser().absolute())
     return json.loads(json.dumps(flags))
