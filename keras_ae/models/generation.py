@@ -52,10 +52,12 @@ class Generation:
             )
         else:
             refuse_labels(labels)
-        more = {} if guidance is None else {"guidance": guidance}
-        if more and not self.prior.takes_guidance:
-            raise InputError("only a prior that knows codes with and without labels takes a guidance; leave it out")
-        z = self.prior.sample(n, np.random.default_rng(seed), temperature, self.encode_pseudo_images, ids, **more)
+        more = {"labels": ids} if self.prior.classes else {}
+        if guidance is not None:
+            if not self.prior.takes_guidance:
+                raise InputError("only a prior that knows codes with and without labels takes a guidance; leave it out")
+            more["guidance"] = guidance
+        z = self.prior.sample(n, np.random.default_rng(seed), temperature, self.encode_pseudo_images, **more)
         return self.decode(z, ids if self.conditioning != "none" else None)
 
     def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray] | np.ndarray:

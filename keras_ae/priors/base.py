@@ -57,14 +57,9 @@ class Prior(keras.layers.Layer):
         """KL(q || p) of Gaussians (n, *latent_shape), exact and of each latent: (n, latents). `None` where no formula
         is known."""
 
-    def sample(
-        self, n: int, random: np.random.Generator, temperature: float = 1.0, encode=None, labels=None
-    ) -> np.ndarray:
-        """Draws latents (n, *latent_shape), with noise of NumPy.
-
-        Args:
-            labels: (n,), for a prior of `classes`.
-        """
+    def sample(self, n: int, random: np.random.Generator, temperature: float = 1.0, encode=None) -> np.ndarray:
+        """Draws latents (n, *latent_shape), with noise of NumPy. A prior of `classes` takes `labels` (n,) as well, and
+        one that `takes_guidance` a `guidance`."""
         raise NotImplementedError
 
     def for_codes(self, codes: np.ndarray, labels: np.ndarray | None, seed: int = 0) -> "Prior":

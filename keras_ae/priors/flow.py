@@ -91,7 +91,7 @@ class FlowPrior(Prior):
         shift, scale = ops.split(coupling(fixed), 2, axis=1)
         return shift, LARGEST * ops.tanh(scale)
 
-    def sample(self, n, random, temperature=1.0, encode=None, labels=None):
+    def sample(self, n, random, temperature=1.0, encode=None):
         noise = self.noise(n, random).reshape(n, -1) * np.float32(temperature)
         return ops.convert_to_numpy(self.from_noise(ops.convert_to_tensor(noise))).reshape(n, *self.latent_shape)
 

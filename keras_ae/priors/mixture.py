@@ -38,7 +38,7 @@ class Mixture(Prior):
         means, log_vars, log_weights = self.gaussians(encode)
         return ops.logsumexp(log_normal_pairs(self.flat(z), means, log_vars) + log_weights, axis=1)
 
-    def sample(self, n, random, temperature=1.0, encode=None, labels=None):
+    def sample(self, n, random, temperature=1.0, encode=None):
         means, log_vars, log_weights = (ops.convert_to_numpy(part) for part in self.gaussians(encode))
         ends = np.cumsum(np.exp(log_weights.astype("float64")))
         chosen = np.searchsorted(ends / ends[-1], random.random(n), side="right")

@@ -26,7 +26,7 @@ class StandardNormal(Prior):
     def kl(self, z_mean, z_log_var):
         return self.flat(kl_per_latent(z_mean, z_log_var))
 
-    def sample(self, n, random, temperature=1.0, encode=None, labels=None):
+    def sample(self, n, random, temperature=1.0, encode=None):
         return self.noise(n, random) * temperature
 
     def scratch(self, inputs, outputs) -> int:
