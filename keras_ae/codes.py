@@ -1,6 +1,5 @@
 """The codes of many images in one file, and images from them again."""
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from numpy.lib import format as npy
 
 from keras_ae.data import Dataset, Split
 from keras_ae.errors import InputError, one_of
-from keras_ae.files import atomic
+from keras_ae.files import atomic, digest
 from keras_ae.models import VAE
 
 KINDS = ("means", "samples", "tokens")
@@ -203,10 +202,7 @@ def fingerprint(model: keras.Model) -> str:
     >>> len(fingerprint(keras_ae.conv_vae((8, 8, 1), 2, width=4)))
     16
     """
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight.value)))
-    return digest.hexdigest()[:16]
+    return digest(model.get_weights())
 
 
 def _checked_kind(model, kind: str | None) -> str:

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, JSON that is checked when it is read, and the lock of a folder."""
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -8,6 +9,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 from pathvalidate import sanitize_filename
 
@@ -95,6 +97,14 @@ def read_small(path: Path) -> str:
 def checksum(content) -> int:
     """Of anything that JSON can hold."""
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+
+
+def digest(arrays, salt: str = "") -> str:
+    """16 hexadecimal digits of arrays: other ones have others."""
+    sha = hashlib.sha256(salt.encode())
+    for array in arrays:
+        sha.update(np.ascontiguousarray(array))
+    return sha.hexdigest()[:16]
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """How likely a VAE finds images."""
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from tqdm import tqdm
 
 from keras_ae.data import Split, evaluation_batches
 from keras_ae.errors import InputError
-from keras_ae.files import read_json, write_json
+from keras_ae.files import digest, read_json, write_json
 from keras_ae.models import VAE
 from keras_ae.objectives import IWAE
 from keras_ae.objectives.elbo import bits_per_dimension
@@ -144,10 +143,7 @@ def _of_batch(models: dict[int, LogWeights], batch: dict, randoms: list, parts: 
 
 def _name(vae: VAE, first: dict, *numbers: int) -> str:
     """Of the file for the values of a call: other weights, images, draws or seeds have another."""
-    digest = hashlib.sha256(str(numbers).encode())
-    for array in (*vae.get_weights(), *first.values()):
-        digest.update(np.ascontiguousarray(array))
-    return f"log_likelihood-{digest.hexdigest()[:16]}.json"
+    return f"log_likelihood-{digest((*vae.get_weights(), *first.values()), salt=str(numbers))}.json"
 
 
 def _read(path: Path | None) -> list[float]:
