@@ -76,6 +76,8 @@ class GuardedModel(keras.Model):
         term_names: of the vectors that are reported.
     """
 
+    _evaluation_start = None  # of a model that draws no noise
+
     def __init__(self, *, max_skipped_steps: int = 20, term_names: tuple[str, ...] = ("loss",), **kwargs):
         super().__init__(**kwargs)
         self.max_skipped_steps = max_skipped_steps
@@ -83,6 +85,18 @@ class GuardedModel(keras.Model):
         self.traced_losses = None
         self.terms = Terms(term_names)
         self.skipped_steps = SkippedSteps()
+
+    def make_noise(self, seed: int) -> None:
+        """Makes the streams of `normal`: training's own, and evaluation's, which begins again each time."""
+        # Wide apart: on torch seed s, draw n + 1 is seed s + 1, draw n.
+        streams = np.random.SeedSequence(seed).generate_state(2) >> 1
+        self.training_noise = keras.random.SeedGenerator(int(streams[0]))
+        self.evaluation_noise = keras.random.SeedGenerator(int(streams[1]))
+        self._evaluation_start = ops.convert_to_numpy(self.evaluation_noise.state.value)
+
+    def normal(self, shape, training: bool):
+        """Standard normal, from training's own stream or evaluation's."""
+        return self.draws.normal(shape, self.training_noise if training else self.evaluation_noise)
 
     def loss_terms(self, x, y=None, sample_weight=None, training=False) -> Step:
         """The losses of a batch and what is reported of it."""
@@ -129,6 +143,8 @@ class GuardedModel(keras.Model):
             self.traced_losses = None
 
     def evaluate(self, *args, **kwargs):
+        if self._evaluation_start is not None:  # the same noise each time: epochs compare
+            self.evaluation_noise.state.assign(self._evaluation_start)
         if self.compiled:
             return super().evaluate(*args, **kwargs)
         super().compile(optimizer=None)  # Keras evaluates compiled models only

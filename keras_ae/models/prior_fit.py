@@ -1,6 +1,7 @@
 """The training of a prior on codes."""
 
-import keras
+from functools import partial
+
 from keras import ops
 
 from keras_ae.models.guarded import GuardedModel, Step
@@ -35,16 +36,11 @@ class PriorFit(GuardedModel):
         self.network = self.prior.make_network()
         self.prior.network.set_weights(self.network.get_weights())
         self.steps = self.add_weight(name="steps", shape=(), initializer="zeros", trainable=False)
-        self.training_noise, self.evaluation_noise = (keras.random.SeedGenerator(seed + i) for i in range(2))
-        self._evaluation_start = ops.convert_to_numpy(self.evaluation_noise.state.value)
+        self.make_noise(seed)
         self.built = True
 
     def loss_terms(self, x, y=None, sample_weight=None, training=False) -> Step:
-        seed = self.training_noise if training else self.evaluation_noise
-
-        def normal(shape):
-            return self.draws.normal(shape, seed)
-
+        normal = partial(self.normal, training=training)
         network = self.network if training else self.prior.network
         losses = self.prior.losses(network, x["code"], x.get("label"), normal)
         if training:
@@ -57,7 +53,3 @@ class PriorFit(GuardedModel):
         for average, weight in zip(self.prior.network.weights, self.network.weights, strict=True):
             average.assign(momentum * average + (1 - momentum) * weight)
         self.steps.assign(self.steps + 1)
-
-    def evaluate(self, *args, **kwargs):
-        self.evaluation_noise.state.assign(self._evaluation_start)  # the same noise each time
-        return super().evaluate(*args, **kwargs)

@@ -126,11 +126,7 @@ class VAE(Generation, GuardedModel):
         self.conditioning = conditioning
         self.class_names = list(class_names)
         self.seed = seed
-        # Wide apart: on torch seed s, draw n + 1 is seed s + 1, draw n.
-        streams = np.random.SeedSequence(seed).generate_state(2) >> 1
-        self.training_noise = keras.random.SeedGenerator(int(streams[0]))
-        self.evaluation_noise = keras.random.SeedGenerator(int(streams[1]))
-        self._evaluation_start = ops.convert_to_numpy(self.evaluation_noise.state.value)
+        self.make_noise(seed)
         self._check_networks()
         self.latent.build((None, *self.latent_shape))
         codes = self.latent.codes if self.latent.is_discrete else None
@@ -253,8 +249,6 @@ class VAE(Generation, GuardedModel):
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs):
-        # The same noise each time: epochs compare, and training's own stream is not touched.
-        self.evaluation_noise.state.assign(self._evaluation_start)
         y = self._checked_target(x, y, sample_weight)
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
@@ -352,7 +346,7 @@ class VAE(Generation, GuardedModel):
 
     def posterior_noise(self, shape, training: bool):
         """Standard normal noise of `shape`, from training's own stream or evaluation's."""
-        return self.draws.normal(shape, self.training_noise if training else self.evaluation_noise)
+        return self.normal(shape, training)
 
     @property
     def metrics(self):
