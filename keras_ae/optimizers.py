@@ -5,6 +5,15 @@ from keras import ops
 
 from keras_ae.errors import InputError
 
+# Factors of x, x^3 and x^5: the polynomials nearest to 1 for singular values of 0.01 to 1, then of what they leave.
+POLYNOMIALS = (
+    (8.0934, -23.6204, 17.4462),
+    (3.6366, -2.7219, 0.5365),
+    (2.6613, -1.9772, 0.4526),
+    (1.9562, -1.3375, 0.3839),
+    (1.875, -1.25, 0.375),
+)
+
 
 @keras.saving.register_keras_serializable("keras_ae")
 class Muon(keras.optimizers.Muon):
@@ -15,12 +24,19 @@ class Muon(keras.optimizers.Muon):
     (height x width x in, out), as in Jordan's original. Biases, and the convolutions next to the
     image, whose channels are too few to orthogonalise, keep AdamW.
 
+    `ns_steps` polynomials move singular values towards 1, each the best for what the one before leaves (Amsel et al.
+    2025, "The Polar Express", arXiv 2505.16932). Three of them, from a sharper bound of the largest singular value, take
+    half of the matrix products of Keras's five. `muon_a`, `muon_b` and `muon_c` change nothing here.
+
     >>> import keras_ae
     >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
     >>> vae.compile(keras_ae.Muon(1e-3))
     """
 
     smallest_side = 16
+
+    def __init__(self, *args, ns_steps: int = 3, **kwargs):
+        super().__init__(*args, ns_steps=ns_steps, **kwargs)
 
     def _should_use_adamw(self, variable):
         if len(variable.shape) == 4 and min(variable.shape[-2:]) >= self.smallest_side:
@@ -35,22 +51,22 @@ class Muon(keras.optimizers.Muon):
         self.assign_sub(variable, ops.reshape(update, variable.shape))
 
     def zeropower_via_newtonschulz5(self, x, steps: int):
-        """The same polynomials of the singular values. For a long matrix they are products of small ones: its Gram
-        matrix tells how each iteration changes the next."""
-        short, long = sorted(x.shape)
-        if long < 2 * short:
-            return super().zeropower_via_newtonschulz5(x, steps)
-        wide = x if x.shape[0] == short else ops.transpose(x)
+        """x with its singular values moved towards 1, by `POLYNOMIALS`. They are applied to the Gram matrix of the
+        shorter side, which tells how each iteration changes the next."""
+        wide = x if x.shape[0] < x.shape[1] else ops.transpose(x)
         gram = wide @ ops.transpose(wide)
-        squared_norm = ops.trace(gram)  # of all singular values, which are at most 1 from here on
-        gram = gram / (squared_norm + 1e-14)
-        product = identity = ops.eye(short, dtype=x.dtype)
-        for _ in range(steps):
-            factor = self.muon_a * identity + self.muon_b * gram + self.muon_c * gram @ gram
-            product = factor @ product
-            gram = factor @ gram @ factor
-        wide = product @ (wide / (ops.sqrt(squared_norm) + 1e-7))
-        return wide if x.shape[0] == short else ops.transpose(wide)
+        largest = ops.sqrt(ops.sum(ops.square(gram))) + 1e-14  # at least the largest squared singular value
+        gram = gram / largest
+        identity = ops.eye(gram.shape[0], dtype=x.dtype)
+        product = None
+        for step in range(steps):
+            first, third, fifth = POLYNOMIALS[min(step, len(POLYNOMIALS) - 1)]
+            factor = first * identity + third * gram + fifth * gram @ gram
+            product = factor if product is None else factor @ product
+            if step < steps - 1:
+                gram = factor @ gram @ factor
+        wide = product @ (wide / ops.sqrt(largest))
+        return wide if x.shape[0] < x.shape[1] else ops.transpose(wide)
 
 
 def recipe(

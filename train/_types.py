@@ -28,6 +28,7 @@ class Number:
 positive = Number(int, 1, 10**9)
 whole = Number(int, 0, 10**9)
 features = Number(int, 1, 2**16)
+share = Number(float, 0, 1)
 not_negative = Number(float, 0, 10**9)
 seed = Number(int, 0, 2**31 - 1)
 blocks = Number(int, 0, 100)

@@ -20,8 +20,8 @@ def parser() -> _flags.Parser:
     _flags.add_file(parser)
     _flags.add_backend(parser)
     add = parser.add_argument_group("prior").add_argument
-    kinds = "flow_matching:96 (features of a network), or gmm:10 (Gaussians, at most)"
-    add("--prior", default="flow_matching", help=kinds)
+    kinds = "flow_matching:96 (features of a network) or gmm:10 (Gaussians, at most); of tokens autoregressive:128"
+    add("--prior", help=f"{kinds} (default: a network)")
     add("--by-class", action="store_true", help="one for each class of the data set")
     add("--epochs", type=_types.positive, default=10, help="passes over the codes, of a network")
     add("--batch-size", type=_types.positive, default=128, help="codes a step")

@@ -32,6 +32,7 @@ def parser() -> _flags.Parser:
         metavar="X",
         help="how much a label counts for a prior that is a network",
     )
+    add("--top-p", type=_types.share, metavar="X", help="only the likeliest tokens that have this probability together")
     add("--mirrored", action="store_true", help="restore mirrored images too and take the mean: twice the time")
     add("--output", type=Path, metavar="PATH", help="the picture (default: a new name in this folder)")
     add("--separate", action="store_true", help="a folder with a PNG for each image, instead of one picture")
@@ -78,7 +79,8 @@ def main() -> None:
         else:
             pictures.comparison(named).save(output)
     else:
-        settings = {name: getattr(args, name) for name in ("split", "corruption", "temperature", "seed", "guidance")}
+        names = ("split", "corruption", "temperature", "seed", "guidance", "top_p")
+        settings = {name: getattr(args, name) for name in names}
         labels = args.labels and args.labels.split(",")
         count = args.count or COUNTS.get(kind, 64)
         rows = pictures.of_vae(saved, kind, count, dataset, labels=labels, **settings)

@@ -25,6 +25,7 @@ class Generation:
         temperature: float = 1.0,
         seed: int | None = None,
         guidance: float | None = None,
+        top_p: float | None = None,
     ) -> np.ndarray:
         """Draws `n` images from the generator alone: the decoder's mean at draws from the prior, whose spread is
         multiplied by `temperature`.
@@ -35,6 +36,8 @@ class Generation:
         Args:
             guidance: how much the label counts, of a prior that knows codes with and without labels: 0 not at all, 1 as
                 much as in training. The prior's own where `None`.
+            top_p: of a prior that draws tokens one after another: only the likeliest codes that have this probability
+                together.
 
         >>> import keras_ae, numpy as np
         >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
@@ -53,10 +56,11 @@ class Generation:
         else:
             refuse_labels(labels)
         more = {"labels": ids} if self.prior.classes else {}
-        if guidance is not None:
-            if not self.prior.takes_guidance:
-                raise InputError("only a prior that knows codes with and without labels takes a guidance; leave it out")
-            more["guidance"] = guidance
+        for name, value in {"guidance": guidance, "top_p": top_p}.items():
+            if value is not None:
+                if name not in self.prior.takes:
+                    raise InputError(f"the prior of this model takes no {name}; leave it out")
+                more[name] = value
         z = self.prior.sample(n, np.random.default_rng(seed), temperature, self.encode_pseudo_images, **more)
         return self.decode(z, ids if self.conditioning != "none" else None)
 

@@ -12,7 +12,7 @@ def with_prior(model: keras.Model, prior: Prior, class_names=()) -> VAE:
 
     Args:
         model: a `VAE`; or a convolutional autoencoder, which becomes one of a deterministic code.
-        prior: fitted to the model's codes.
+        prior: fitted to the model's codes; one of tokens is built for them here.
         class_names: of the prior's classes, where the model has none.
 
     Raises:
@@ -26,6 +26,8 @@ def with_prior(model: keras.Model, prior: Prior, class_names=()) -> VAE:
     (3, 8, 8, 1)
     """
     shape = model.latent_shape if isinstance(model, VAE) else tuple(model.get_layer("decoder").inputs[0].shape[1:])
+    if not prior.built:
+        prior.build((None, *shape), codes=model.latent.codes)
     if prior.latent_shape != shape:
         raise InputError(f"the prior is of codes {prior.latent_shape}; this model's are {shape}")
     if not isinstance(model, VAE):

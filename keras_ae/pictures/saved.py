@@ -18,9 +18,8 @@ def of_vae(
     split: str = "test",
     labels: list[str] | None = None,
     corruption: str | None = None,
-    temperature: float = 1.0,
     seed: int = 0,
-    guidance: float | None = None,
+    **kwargs,
 ) -> Rows:
     """One kind of picture of a saved VAE.
 
@@ -30,8 +29,8 @@ def of_vae(
         dataset, split: the images to start from, which all but samples do.
         labels: classes of samples or reconstructions, by name or by number as text; all where `None`.
         corruption: what hides pixels of images that are completed.
-        temperature, seed: of samples and completions.
-        guidance: of samples, as `VAE.sample` takes it.
+        seed: of samples and completions.
+        kwargs: of samples, as `VAE.sample` takes them.
 
     Raises:
         InputError: labels for a model that takes none, or unknown ones; a split without images.
@@ -48,7 +47,7 @@ def of_vae(
     names = [_label(text, vae.class_names) for text in labels or vae.class_names]
     if kind == "samples":
         classes = names if vae.samples_classes else None
-        return samples(vae, count, classes, temperature=temperature, seed=seed, guidance=guidance)
+        return samples(vae, count, classes, seed=seed, **kwargs)
     images = saved.split(dataset, split)
     if kind == "completions":
         task = saved.task(corruption)

@@ -16,18 +16,17 @@ def samples(
     count: int = 64,
     labels=None,
     *,
-    temperature: float = 1.0,
     seed: int = 0,
     same_latents: bool = False,
-    guidance: float | None = None,
+    **kwargs,
 ) -> Rows:
     """Samples of a VAE: a row for each class of a conditional one, else a block.
 
     Args:
         count: of images in all, rounded up to full rows.
         labels: class names or ids, a row each; all classes where `None`.
-        temperature, seed, guidance: as `VAE.sample` takes them.
         same_latents: the rows share their latents, so that a column shows one in every class.
+        seed, kwargs: as `VAE.sample` takes them.
 
     Raises:
         InputError: labels are unknown, or given for a model that is not conditional.
@@ -41,14 +40,14 @@ def samples(
     if not vae.samples_classes:
         if labels is not None:
             raise InputError("this model is not conditional: leave out the labels")
-        return Rows(in_rows(vae.sample(count, temperature=temperature, seed=seed, guidance=guidance)))
+        return Rows(in_rows(vae.sample(count, seed=seed, **kwargs)))
     labels = vae.class_names if labels is None else labels
     ids = checked_labels(labels, len(labels), vae.class_names)
     columns = math.ceil(count / len(ids))
     if same_latents:
-        images = np.stack([vae.sample(columns, label, temperature, seed, guidance) for label in ids])
+        images = np.stack([vae.sample(columns, label, seed=seed, **kwargs) for label in ids])
     else:
-        images = vae.sample(columns * len(ids), np.repeat(ids, columns), temperature, seed, guidance)
+        images = vae.sample(columns * len(ids), np.repeat(ids, columns), seed=seed, **kwargs)
     return Rows(images.reshape(len(ids), columns, *vae.image_shape), [vae.class_names[label] for label in ids])
 
 

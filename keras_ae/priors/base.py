@@ -5,6 +5,8 @@ import math
 import keras
 import numpy as np
 
+DROPPED = -1.2815515655446004  # a normal number is below it once in ten times: so often a label is left out
+
 
 class Prior(keras.layers.Layer):
     """A density of latents, trained jointly with the model.
@@ -21,7 +23,7 @@ class Prior(keras.layers.Layer):
     images = 0  # that it encodes itself
     classes = 0  # of which it has a density each
     has_network = False  # that `models.PriorFit` trains on codes
-    takes_guidance = False  # whether `sample` takes how much a label counts
+    takes: tuple[str, ...] = ()  # what else `sample` takes: "guidance", how much a label counts; "top_p"
     is_standard = False  # whether it is N(0, I)
     is_of_tokens = False  # whether its latents are the numbers of codes
 
@@ -58,14 +60,14 @@ class Prior(keras.layers.Layer):
         is known."""
 
     def sample(self, n: int, random: np.random.Generator, temperature: float = 1.0, encode=None) -> np.ndarray:
-        """Draws latents (n, *latent_shape), with noise of NumPy. A prior of `classes` takes `labels` (n,) as well, and
-        one that `takes_guidance` a `guidance`."""
+        """Draws latents (n, *latent_shape), with noise of NumPy. A prior of `classes` takes `labels` (n,) as well,
+        and what it `takes` besides."""
         raise NotImplementedError
 
     def for_codes(self, codes: np.ndarray, labels: np.ndarray | None, seed: int = 0) -> "Prior":
-        """The prior for the codes (n, *latent_shape) of a trained model, with labels (n,) below `classes`: fitted to
-        them; one with a network is not trained yet. Only priors in `FITTED` have it."""
-        raise NotImplementedError
+        """The prior for the codes of a trained model, (n, *latent_shape) or tokens (n, h, w), with labels (n,) below
+        `classes`: fitted to them; one with a network is not trained yet. Only priors in `FITTED` have it."""
+        return self
 
     def adapt(self, split) -> None:
         """Takes what depends on the training images from a `data.Split`."""

@@ -178,7 +178,7 @@ def test_what_is_not_possible_is_refused():
         with pytest.raises(InputError, match="are not possible; give a multiple of 8"):
             FlowMatching(**kwargs)
     vae = keras_ae.build_vae(SHAPE, 4, width=4)
-    with pytest.raises(InputError, match="takes a guidance; leave it out"):
+    with pytest.raises(InputError, match="takes no guidance; leave it out"):
         vae.sample(2, guidance=2.0)
     made = prior((4,), classes=0)
     with pytest.raises(InputError, match="knows no density of codes"):
