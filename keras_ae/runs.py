@@ -12,12 +12,21 @@ import keras
 
 from keras_ae.errors import InputError
 from keras_ae.files import checksum, read_json, read_small, refuse_links, sync_folder, write_json
+from keras_ae.models.guarded import shipped
 from keras_ae.networks.conv import of_block
 from keras_ae.saving import load_model
 
 CONFIG = "config.json"
 MODEL = "model.keras"
-PLACES = ("data_dir", "cache_dir", "run_dir", "output", "resume", "start_from")  # what may move without a change
+PLACES = (
+    "data_dir",
+    "cache_dir",
+    "run_dir",
+    "output",
+    "resume",
+    "start_from",
+    "features",
+)  # what may move without a change
 
 
 def plain(flags: dict, without=()) -> dict:
@@ -160,6 +169,7 @@ def take_weights(model: keras.Model, file: Path | str) -> None:
     Raises:
         InputError: the file does not load, or its model has other weights.
     """
+    model = shipped(model)
     saved = load_model(file, memory=sys.maxsize)  # it is not run
     weights = model.weights
     if not any(map(of_block, saved.weights)):

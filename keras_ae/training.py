@@ -23,6 +23,7 @@ from keras_ae.callbacks import (
 from keras_ae.callbacks.checkpoint import below
 from keras_ae.errors import InputError
 from keras_ae.files import lock, remove_leftovers
+from keras_ae.models.guarded import shipped
 from keras_ae.objectives.likelihoods import Bernoulli
 from keras_ae.runs import MODEL
 from keras_ae.saving import save_model
@@ -262,7 +263,7 @@ def _few_active_latents(history) -> str | None:
     active = history.test.get("active_units", measured[-1] if measured else None)
     if active is None:
         return None
-    latents = history.model.latent_dim
+    latents = shipped(history.model).latent_dim
     if active > FEW * latents:
         return None
     advice = "Train for more epochs, lower beta, or give free bits."
@@ -275,7 +276,7 @@ def _few_active_latents(history) -> str | None:
 
 
 def _long_warmup(history) -> str | None:
-    warmup = getattr(getattr(history.model, "objective", None), "kl_warmup_steps", 0)
+    warmup = getattr(getattr(shipped(history.model), "objective", None), "kl_warmup_steps", 0)
     steps = int(history.model.optimizer.iterations) if warmup else 0
     if steps >= warmup:
         return None
@@ -326,7 +327,7 @@ def _is_over(rows: list[dict], patience: int) -> bool:
 
 def _warn_of_greys(model, split) -> None:
     """A Bernoulli's log-likelihood is one of pixels that are 0 or 1."""
-    if getattr(model, "likelihood", None) is None or not isinstance(model.likelihood, Bernoulli):
+    if not isinstance(getattr(shipped(model), "likelihood", None), Bernoulli):
         return
     if len(split) and not np.isin(split.batch(slice(0, LOOKED_AT))["image"], (0, 1)).all():
         warnings.warn(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from _types import as_arguments
 
-AGAIN = ("resume", "dataset", "output", "start_from", "data_dir", "cache_dir")  # given again, or not needed
+AGAIN = ("resume", "dataset", "output", "start_from", "features", "data_dir", "cache_dir")  # given again, or not needed
 GENERATED = "shapes"  # the data set that reads nothing
 LIMIT = 2**24  # bytes of a config.json
 
@@ -47,7 +47,7 @@ def _check_places(args, begun: dict[str, str]) -> None:
     """Returns if the user has named what the run was begun with, and no other data set."""
     from keras_ae import InputError
 
-    needed = {name: begun.get(name) for name in ("dataset", "output", "start_from")}
+    needed = {name: begun.get(name) for name in ("dataset", "output", "start_from", "features")}
     if has_checkpoint(args.resume):
         del needed["start_from"]
     if needed["dataset"] == GENERATED:

@@ -66,6 +66,8 @@ def report(history, output: Path, args, files: str) -> None:
     command = ["python", "train/sample.py", str(output), "--backend", args.backend]
     if "elbo" not in history.test and args.dataset != _resume.GENERATED:  # it shows images, which the file cannot name
         command += ["--dataset", args.dataset]
+    if "accuracy" in history.test:
+        command = ["python", "train/vae.py", "--dataset", args.dataset, "--features", str(output)]
     print(f"next: {printable(shlex.join(command))}")
 
 

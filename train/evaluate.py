@@ -31,6 +31,11 @@ def parser() -> _flags.Parser:
         metavar="N",
         help="also a VAE's log-likelihood, by so many draws an image: 5000 in papers, 500 for convolutions",
     )
+    add("--distances", choices=("samples", "reconstructions"), help="instead: how near these are to real images")
+    add("--count", type=_types.positive, default=10_000, metavar="N", help="images that --distances compares")
+    add("--features", type=Path, metavar="FILE", help="the network it looks with (default: EfficientNet-Lite0)")
+    add("--guidance", type=_types.not_negative, metavar="X", help="of its samples, as train/sample.py takes it")
+    add("--seed", type=_types.seed, default=0, help="of its samples, and of which real images it takes")
     add("--json", action="store_true", help="one JSON object instead of a table")
     add("--smoke", action="store_true", help="few images, to see that everything runs")
     _flags.add_data(parser, None)
@@ -57,6 +62,9 @@ def main() -> None:
         task.check(dataset)
     if task and saved.is_vae:
         split = replace(split, indices=split.indices[: args.limit or COMPLETED])
+    if args.distances:
+        _print_distances(args, saved, dataset, dataset.train if args.distances == "samples" else split)
+        return
     measure = partial(evaluate, saved.model, task=task, loss=saved.loss)
     kept = Path(args.cache_dir).expanduser() if args.cache_dir else default_cache_dir()
     likelihood = {"draws": args.draws, "kept": kept, "verbose": sys.stderr.isatty()} if args.draws else {}
@@ -70,6 +78,30 @@ def main() -> None:
     title = f"{args.file}: {len(split):,} {args.split} images of {dataset.name}{'' if task else ' (nats per image)'}"
     for name, measures in {title: results, **classes}.items():
         print(f"\n{as_table(_flags.printable(name), measures)}")
+
+
+def _print_distances(args, saved, dataset, split) -> None:
+    from keras_ae import InputError
+    from keras_ae.evaluation import as_table, distances, feature_networks
+    from keras_ae.saving import load_network
+
+    if not saved.is_vae:
+        raise InputError("only a VAE has samples and reconstructions to compare; leave out --distances")
+    if args.features:
+        network = feature_networks.FeatureNetwork.of(load_network(args.features), args.features.name)
+    else:
+        network = feature_networks.efficientnet_lite0(args.cache_dir)
+    if args.distances == "samples":
+        guidance = {} if args.guidance is None else {"guidance": args.guidance}
+        results = distances.of_samples(saved.model, split, args.count, network, seed=args.seed, **guidance)
+    else:
+        results = distances.of_reconstructions(saved.model, split, args.count, network, seed=args.seed)
+    about = {"features": network.name, "resized_to": network.size, "images": args.count}
+    if args.json:
+        print(json.dumps({"file": str(args.file), "dataset": dataset.name, **about, **results}))
+        return
+    title = f"{args.file}: {args.distances} against images of {dataset.name}; the floor: other such images"
+    print(f"\n{as_table(_flags.printable(title), about | results)}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ python train/vae.py --dataset cifar10 --network residual --latent fsq:8x8x8 --co
 
 import _flags
 import _run
+import _sharp
 import _types
 
 
@@ -33,13 +34,14 @@ def parser() -> _flags.Parser:
     add("--beta", type=_types.not_negative, default=1.0, help="weight of the KL")
     add("--kl-warmup", type=_types.not_negative, default=0.0, help="epochs over which that weight grows from 0")
     add("--free-bits", type=_types.not_negative, default=0.0, help="nats per latent that cost nothing")
+    _sharp.add_sharp(parser)
     _flags.add_training(parser, "vae")
     return parser
 
 
 def main() -> None:
     args = _flags.training_arguments(parser())
-    from keras_ae import build_vae, callbacks, data, optimizers, training
+    from keras_ae import build_vae, callbacks, data, training
 
     dataset = _flags.load(args)
     steps = data.steps_per_epoch(dataset.train, args.batch_size)
@@ -63,10 +65,11 @@ def main() -> None:
         seed=args.seed,
     )
     vae.adapt(dataset.train)
-    vae.compile(optimizers.recipe(steps, args.epochs, args.learning_rate, args.clip_norm))
+    model = _sharp.sharp_fit(args, vae, steps)
+    model.compile(_sharp.optimizers(args, model, steps))
     shown = dataset.validation if len(dataset.validation) else dataset.train
     pictures = callbacks.vae_pictures(shown.batch(slice(0, 16)), args.seed)
-    _run.train(args, vae, dataset, f"VAE of {vae.latent.size}", pictures)
+    _run.train(args, model, dataset, f"VAE of {vae.latent.size}", pictures)
 
 
 if __name__ == "__main__":

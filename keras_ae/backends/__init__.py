@@ -12,6 +12,7 @@
     tune_gpu()                     float32 on tensor cores and autotuned convolutions; called by the scripts
     conv2d(x, kernel, bias, ...)   the stock convolution, faster; `None` where the stock one is to be used
     conv2d_transpose(x, ...)       likewise
+    depthwise_conv2d(x, ...)       likewise
 
 The steps have the arguments and results of `keras.Model.train_step` on that backend. What they ask of a model
 is `models.guarded.GuardedModel`. A step
@@ -43,3 +44,4 @@ total = _backend.total
 gather = _backend.gather
 conv2d = _backend.conv2d
 conv2d_transpose = _backend.conv2d_transpose
+depthwise_conv2d = _backend.depthwise_conv2d

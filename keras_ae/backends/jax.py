@@ -68,6 +68,23 @@ def conv2d_transpose(x, kernel, bias, strides, padding):
     return outputs if bias is None else outputs + bias
 
 
+def depthwise_conv2d(x, kernel, bias, strides, padding):
+    """As a sum over the kernel's places: XLA's own takes ten times as long on a CPU."""
+    if not _on_cpu() or kernel.shape[3] != 1:
+        return None
+    pads = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding.upper())
+    x = jnp.pad(x, [(0, 0), *pads, (0, 0)])
+    rows, columns = strides
+    height = (x.shape[1] - kernel.shape[0]) // rows + 1
+    width = (x.shape[2] - kernel.shape[1]) // columns + 1
+    outputs = sum(
+        x[:, i : i + rows * (height - 1) + 1 : rows, j : j + columns * (width - 1) + 1 : columns] * kernel[i, j, :, 0]
+        for i in range(kernel.shape[0])
+        for j in range(kernel.shape[1])
+    )
+    return outputs if bias is None else outputs + bias
+
+
 def _is_square(kernel, strides) -> bool:
     """Whether these are for it: kernels and strides that are squares, on a CPU."""
     return _on_cpu() and strides[0] == strides[1] and kernel.shape[0] == kernel.shape[1]

@@ -37,6 +37,10 @@ def conv2d(x, kernel, bias, strides, padding):
     return None  # oneDNN's are the fastest known
 
 
+def depthwise_conv2d(x, kernel, bias, strides, padding):
+    return None
+
+
 def conv2d_transpose(x, kernel, bias, strides, padding):
     return None
 

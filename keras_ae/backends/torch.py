@@ -79,17 +79,35 @@ def conv2d(x, kernel, bias, strides, padding):
     """On channels-last views, where Keras copies the images into that order and back."""
     if x.device.type != "cpu":
         return None
-    total = [0, 0]
-    if padding == "same":
-        total = [
-            max((-(-side // stride) - 1) * stride + size - side, 0)
-            for side, stride, size in zip(x.shape[1:3], strides, kernel.shape[:2], strict=True)
-        ]
+    total = _padding(x, kernel, strides) if padding == "same" else [0, 0]
     if any(pixels % 2 for pixels in total):  # more on one side than on the other
         return None
     kernel = kernel.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
     outputs = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, strides, [pixels // 2 for pixels in total])
     return outputs.permute(0, 2, 3, 1)
+
+
+def depthwise_conv2d(x, kernel, bias, strides, padding):
+    """The same."""
+    if x.device.type != "cpu" or kernel.shape[3] != 1:
+        return None
+    total = _padding(x, kernel, strides) if padding == "same" else [0, 0]
+    before = [pixels // 2 for pixels in total]
+    if any(pixels % 2 for pixels in total):  # more on one side than on the other
+        (top, left), (rows, columns) = before, total
+        x = F.pad(x, (0, 0, left, columns - left, top, rows - top))
+        before = [0, 0]
+    kernel = kernel.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
+    outputs = F.conv2d(x.permute(0, 3, 1, 2), kernel, bias, strides, before, groups=kernel.shape[0])
+    return outputs.permute(0, 2, 3, 1)
+
+
+def _padding(x, kernel, strides) -> list[int]:
+    """Rows and columns that "same" adds."""
+    return [
+        max((-(-side // stride) - 1) * stride + size - side, 0)
+        for side, stride, size in zip(x.shape[1:3], strides, kernel.shape[:2], strict=True)
+    ]
 
 
 def conv2d_transpose(x, kernel, bias, strides, padding):

@@ -6,6 +6,7 @@ from types import MappingProxyType
 import keras
 
 from keras_ae.files import atomic, dispensable
+from keras_ae.models.guarded import shipped
 from keras_ae.pictures import Pictures, animation
 
 
@@ -14,7 +15,8 @@ class ImageGrids(keras.callbacks.Callback):
 
     Args:
         folder: of the run.
-        pictures: (model, title) -> the pictures by kind: `vae_pictures`, `task_pictures` or your own.
+        pictures: (model, title) -> the pictures by kind: `vae_pictures`, `task_pictures` or your own. Of a model that
+            trains another, such as `SharpFit`, the other one is drawn.
         every: epochs between two pictures; the last epoch always has one.
 
     >>> import keras_ae, numpy as np, tempfile
@@ -47,7 +49,7 @@ class ImageGrids(keras.callbacks.Callback):
 
     def _write(self, epoch: int) -> None:
         with dispensable(self.folder / f"epoch_{epoch:03d}"):
-            for kind, picture in self.pictures(self.model, f"epoch {epoch}").items():
+            for kind, picture in self.pictures(shipped(self.model), f"epoch {epoch}").items():
                 with atomic(self.folder / f"epoch_{epoch:03d}_{kind}.png") as path:
                     picture.save(path)
 

@@ -42,6 +42,23 @@ class Conv2D(_FastPath, keras.layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable("keras_ae")
+class DepthwiseConv2D(_FastPath, keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D`, the same function with the same weights, faster on a CPU on JAX and torch.
+
+    >>> DepthwiseConv2D(3, strides=2, padding="same")(keras.Input((9, 9, 3))).shape
+    (None, 5, 5, 3)
+    """
+
+    is_plain = True
+    groups = 1
+    _operation = staticmethod(backends.depthwise_conv2d)
+
+    def scratch(self, inputs, outputs) -> int:
+        """A copy of the image, padded or rearranged."""
+        return 2 * math.prod(inputs[0][1:])
+
+
+@keras.saving.register_keras_serializable("keras_ae")
 class Conv2DTranspose(_FastPath, keras.layers.Conv2DTranspose):
     """`keras.layers.Conv2DTranspose`, the same function with the same weights, faster on a CPU on JAX and torch.
 

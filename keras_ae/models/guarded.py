@@ -102,6 +102,10 @@ class GuardedModel(keras.Model):
         """The losses of a batch and what is reported of it."""
         raise NotImplementedError
 
+    def shipped(self) -> keras.Model:
+        """The model that learns, and is saved."""
+        return self
+
     def variables_by_loss(self) -> list[list]:
         """The trainable variables that each loss is minimised over: together all, each once."""
         return [self.trainable_variables]
@@ -180,6 +184,16 @@ class GuardedModel(keras.Model):
     def metric_results(self, training: bool) -> dict:
         results = self.terms.result()
         return results | {"skipped_steps": self.skipped_steps.result()} if training else results
+
+
+def shipped(model: keras.Model) -> keras.Model:
+    """What is saved of a model that trains: itself, or what it trains.
+
+    >>> network = keras.Sequential()
+    >>> shipped(network) is network
+    True
+    """
+    return model.shipped() if isinstance(model, GuardedModel) else model
 
 
 @keras.saving.register_keras_serializable("keras_ae")

@@ -31,13 +31,16 @@ class PriorFit(GuardedModel):
 
     def __init__(self, vae: VAE, *, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
-        self.shipped = lambda: vae  # hidden from Keras: only the prior is this model's
+        self._vae = lambda: vae  # hidden from Keras: only the prior is this model's
         self.prior = vae.prior
         self.network = self.prior.make_network()
         self.prior.network.set_weights(self.network.get_weights())
         self.steps = self.add_weight(name="steps", shape=(), initializer="zeros", trainable=False)
         self.make_noise(seed)
         self.built = True
+
+    def shipped(self) -> VAE:
+        return self._vae()
 
     def loss_terms(self, x, y=None, sample_weight=None, training=False) -> Step:
         normal = partial(self.normal, training=training)

@@ -266,13 +266,14 @@ class VAE(Generation, GuardedModel):
             self({name: np.zeros((1, *spec.shape[1:]), spec.dtype) for name, spec in signature.items()})
         return super().export(filepath, format, verbose, input_signature, **kwargs)
 
-    def loss_terms(self, x, y=None, sample_weight=None, training=False) -> Step:
+    def loss_terms(self, x, y=None, sample_weight=None, training=False, updates=None) -> Step:
         """The objective of a batch.
 
         Args:
             x: images, or a dict of `image` and `label`.
             y: the images (batch, height, width, channels) that are scored; those of x where `None`.
             sample_weight: (batch,) float32, or `None`.
+            updates: of the weights so far, a scalar; those of the model's own optimizer where `None`.
 
         Returns:
             The loss, a scalar; vectors (batch,) in nats (`mse` per pixel, `psnr` in dB); and what other metrics see:
@@ -282,10 +283,12 @@ class VAE(Generation, GuardedModel):
         image = ops.cast(image, "float32")
         scored = image if y is None else self._target(y)
         k = self.objective.k
+        if training and updates is None:
+            updates = self.optimizer.iterations
         inference, output, scored = self.infer(image, label, scored, sample_weight, training)
         vectors = self.objective.terms(
             inference,
-            step=self.optimizer.iterations if training else None,
+            step=updates,
             sample_weight=sample_weight,
             training=training,
         )

@@ -5,9 +5,11 @@ What is minimised is one of `OBJECTIVES`, with terms of `REGULARIZERS` besides, 
 
 from keras_ae.members import get_member
 from keras_ae.objectives.active_units import ActiveUnits
+from keras_ae.objectives.adversarial import Adversarial
 from keras_ae.objectives.base import Draw, Inference, Objective
 from keras_ae.objectives.code_usage import CodeUsage
 from keras_ae.objectives.elbo import ELBO, elbo_terms
+from keras_ae.objectives.features import FeatureDistance
 from keras_ae.objectives.gaussians import entropy, kl_per_latent, log_normal, log_normal_pairs, reparameterize
 from keras_ae.objectives.images import LOSSES, PSNR, SSIM, SSIMLoss, get_loss, psnr
 from keras_ae.objectives.iwae import IWAE
@@ -52,8 +54,10 @@ __all__ = [
     "REGULARIZERS",
     "SSIM",
     "ActiveUnits",
+    "Adversarial",
     "CodeUsage",
     "Draw",
+    "FeatureDistance",
     "Inference",
     "Likelihood",
     "Objective",

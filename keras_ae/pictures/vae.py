@@ -133,13 +133,11 @@ def prior_pictures(seed: int = 0) -> Pictures:
     >>> model = keras_ae.conv_autoencoder((8, 8, 1), 2, 3, width=4)
     >>> prior = keras_ae.priors.FlowMatching(width=8, blocks=1)
     >>> prior.build((None, 2, 2, 3))
-    >>> fit = keras_ae.models.PriorFit(keras_ae.with_prior(model, prior))
-    >>> list(keras_ae.pictures.prior_pictures()(fit, "epoch 1"))
+    >>> list(keras_ae.pictures.prior_pictures()(keras_ae.with_prior(model, prior), "epoch 1"))
     ['samples']
     """
 
-    def pictures(model, title):
-        vae = model.shipped()
+    def pictures(vae, title):
         classes = vae.class_names[:SHOWN] if vae.samples_classes else None
         drawn = samples(vae, COLUMNS * len(classes or range(COLUMNS)), classes, seed=seed)
         return {"samples": replace(drawn, title=title).picture()}

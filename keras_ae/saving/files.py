@@ -12,7 +12,7 @@ from keras.src.saving import saving_lib
 
 from keras_ae.errors import InputError
 from keras_ae.files import atomic
-from keras_ae.models import PriorFit
+from keras_ae.models.guarded import shipped
 from keras_ae.saving.schema import check_metadata
 from keras_ae.trust import MEMORY, METADATA, RefusedError, check, read_json
 
@@ -40,7 +40,7 @@ def save_model(model: keras.Model, path: Path | str, metadata: dict | None = Non
     metadata = json.loads(json.dumps(metadata or {}))  # as it will be read
     check_metadata(metadata, path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    model = model.shipped() if isinstance(model, PriorFit) else model
+    model = shipped(model)
     config = json.dumps(model.get_config())
     for policy in ("mixed_bfloat16", "mixed_float16"):  # how it was trained; the weights are float32
         config = config.replace(f'"{policy}"', '"float32"')
@@ -75,13 +75,18 @@ def load_model(path: Path | str, *, trust: bool = False, memory: int = MEMORY) -
     return read_model(path, trust=trust, memory=memory)[0]
 
 
-def read_model(path: Path | str, *, trust: bool = False, memory: int = MEMORY) -> tuple[keras.Model, dict]:
+def read_model(
+    path: Path | str, *, trust: bool = False, memory: int = MEMORY, own: bool = True
+) -> tuple[keras.Model, dict]:
     """The model and the metadata of one reading of the file, so that what is checked is what is loaded.
 
-    Arguments and errors are those of `load_model`.
+    The other arguments and errors are those of `load_model`.
+
+    Args:
+        own: whether only files of this package will do.
     """
     path = Path(path)
-    content, metadata = _read(path)
+    content, metadata = _read(path, own)
     if not trust:
         with _reported(path), zipfile.ZipFile(io.BytesIO(content)) as archive:
             check(archive, memory)
@@ -94,6 +99,20 @@ def read_model(path: Path | str, *, trust: bool = False, memory: int = MEMORY) -
     if not all(np.isfinite(weights).all() for weights in model.get_weights()):
         raise InputError(f"{path} holds weights that are not finite; get another file, or train again")
     return model, metadata
+
+
+def load_network(path: Path | str, *, trust: bool = False, memory: int = MEMORY) -> keras.Model:
+    """A network of any `.keras` file, which Keras itself may have written: for its features.
+
+    Arguments and errors are those of `load_model`.
+
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/network.keras"
+    >>> keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3)]).save(path)
+    >>> load_network(path).output_shape
+    (None, 6, 6, 4)
+    """
+    return read_model(path, trust=trust, memory=memory, own=False)[0]
 
 
 def read_metadata(path: Path | str) -> dict:
@@ -111,7 +130,7 @@ def read_metadata(path: Path | str) -> dict:
     return _read(Path(path))[1]
 
 
-def _read(path: Path) -> tuple[bytes, dict]:
+def _read(path: Path, own: bool = True) -> tuple[bytes, dict]:
     """All bytes of the file, and the metadata in them."""
     if not path.is_file():
         raise InputError(f"there is no file {path}; give a .keras file written by train/vae.py")
@@ -122,6 +141,8 @@ def _read(path: Path) -> tuple[bytes, dict]:
         raise InputError(f"{path} is no .keras file, or a truncated one") from error
     with archive:
         if METADATA not in archive.namelist():
+            if not own:
+                return content, {}
             raise InputError(f"{path} is a Keras file, but none of keras_ae; load it with keras.saving.load_model")
         with _reported(path):
             metadata = read_json(archive, METADATA)

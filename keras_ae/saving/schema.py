@@ -9,13 +9,14 @@ from keras_ae.data import Dataset
 from keras_ae.errors import InputError
 from keras_ae.latents import LATENTS
 from keras_ae.members import name_of
-from keras_ae.models import VAE, PriorFit
+from keras_ae.models import VAE, ClassifierFit
+from keras_ae.models.guarded import shipped
 from keras_ae.models.inputs import LONGEST_NAME, MOST_CLASSES
 from keras_ae.objectives import LIKELIHOODS, OBJECTIVES, REGULARIZERS
 from keras_ae.priors import FITTED, PRIORS
 from keras_ae.tasks import TASKS, Task
 
-MODELS = ("vae", "conv_ae")
+MODELS = ("vae", "conv_ae", "classifier")
 
 
 def metadata(
@@ -44,10 +45,11 @@ def metadata(
     >>> about["model"], about["dataset"], about["image_size"], about["likelihood"], about["epoch"]
     ('vae', 'shapes', (8, 8), 'squared_error', 3)
     """
-    model = model.shipped() if isinstance(model, PriorFit) else model
+    classifies = isinstance(model, ClassifierFit)
+    model = shipped(model)
     is_vae = isinstance(model, VAE)
     return {
-        "model": "vae" if is_vae else "conv_ae",
+        "model": "vae" if is_vae else "classifier" if classifies else "conv_ae",
         "dataset": dataset.source,
         "class_names": dataset.class_names,
         "image_shape": dataset.image_shape,

@@ -1,0 +1,89 @@
+"""How alike two images are to a network."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_ae.errors import InputError
+
+FEATURES = "features_"  # how the names of layers begin that are taken where none are named
+EPSILON = 1e-8
+
+
+class FeatureDistance:
+    """The squared distance of two images' features, each normalised over its channels: the mean over the places of a
+    layer, and the sum over layers (Zhang et al. 2018, "The unreasonable effectiveness of deep features as a perceptual
+    metric", equation 1, without weights of its own).
+
+    Args:
+        network: a functional model that takes images (batch, height, width, 1 or 3) in [0, 1], such as a classifier of
+            `train/classifier.py`. Images of another size are scaled to its own. It is not trained.
+        layers: names of its layers. `None`: those whose names begin with `features_`; else its outputs.
+        weight: of the distance in a loss, for each value of an image: it counts as much as an error of this size.
+
+    Raises:
+        InputError: the network takes no images, has no layer of that name, or its features have no places.
+
+    >>> from keras_ae.networks import build_classifier
+    >>> distance = FeatureDistance(build_classifier((8, 8, 3), 10, width=8))
+    >>> images = ops.ones((2, 16, 16, 3))
+    >>> ops.convert_to_numpy(distance(images, images)).tolist()
+    [0.0, 0.0]
+    """
+
+    def __init__(self, network: keras.Model, layers: list[str] | None = None, weight: float = 0.01):
+        self.weight = weight
+        outputs = _outputs(network, layers)
+        self.network = keras.Model(network.inputs[0], outputs)
+        self.network.trainable = False
+
+    def __call__(self, image, other):
+        """(batch,), of images (batch, height, width, channels) in [0, 1]."""
+        both = self._fitted(ops.concatenate([image, other], axis=0))
+        total = 0.0
+        for features in keras.tree.flatten(self.network(both, training=False)):
+            features = ops.cast(features, "float32")
+            norm = ops.sqrt(ops.sum(ops.square(features), axis=-1, keepdims=True) + EPSILON)
+            one, two = ops.split(features / norm, 2, axis=0)
+            total = total + ops.mean(ops.sum(ops.square(one - two), axis=-1), axis=(1, 2))
+        return total
+
+    def _fitted(self, images):
+        """In the network's size and channels."""
+        height, width, channels = self.network.inputs[0].shape[1:]
+        if channels == 3 and images.shape[-1] == 1:
+            images = ops.repeat(images, 3, axis=-1)
+        if channels == 1 and images.shape[-1] == 3:
+            images = ops.image.rgb_to_grayscale(images)
+        if (height or images.shape[1], width or images.shape[2]) != tuple(images.shape[1:3]):
+            images = ops.image.resize(images, (height, width), antialias=True)
+        return images
+
+
+def _outputs(network, names: list[str] | None) -> list:
+    """The tensors of the named layers."""
+    inputs = getattr(network, "inputs", None) or []
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] not in (1, 3):
+        raise InputError(
+            "features come from a functional model of images (height, width, 1 or 3 channels); this one takes "
+            f"{[tuple(tensor.shape) for tensor in inputs] or 'no input that is known'}"
+        )
+    known = {layer.name: layer for layer in network.layers}
+    if unknown := [name for name in names or [] if name not in known]:
+        raise InputError(f"the network has no layer {', '.join(unknown)}; known are {', '.join(known)}")
+    names = names or [name for name in known if name.startswith(FEATURES)]
+    outputs = [known[name].output for name in names] or network.outputs
+    if any(len(output.shape) != 4 for output in outputs):
+        shapes = ", ".join(str(tuple(output.shape)) for output in outputs)
+        raise InputError(f"features have places, (batch, height, width, channels); these are {shapes}: name others")
+    return outputs
+
+
+def values_of(image) -> int:
+    """How many values an image has, of (batch, height, width, channels).
+
+    >>> values_of(ops.zeros((2, 4, 4, 3)))
+    48
+    """
+    return math.prod(image.shape[1:])
