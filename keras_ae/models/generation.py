@@ -1,5 +1,7 @@
 """What a trained VAE is used for: arrays in, arrays out."""
 
+import warnings
+
 import keras
 import numpy as np
 
@@ -31,7 +33,8 @@ class Generation:
         multiplied by `temperature`.
 
         The noise is drawn in NumPy, so that one seed gives the same samples on every backend. Where the
-        model is conditional and no labels are given, the classes take turns.
+        model is conditional and no labels are given, the classes take turns. Warns where the prior has not been fitted
+        to the codes: of tokens, without a KL, or with a weight of the KL below 0.1.
 
         Args:
             guidance: how much the label counts, of a prior that knows codes with and without labels: 0 not at all, 1 as
@@ -46,6 +49,12 @@ class Generation:
         """
         if n < 1:
             raise InputError(f"cannot draw {n} samples; the count starts at 1")
+        if not self.fills_prior:
+            warnings.warn(
+                "the codes of this model are not where its prior draws, so that samples are noise: fit a prior to them "
+                "with train/prior.py",
+                stacklevel=2,
+            )
         if temperature < 0:
             raise InputError(f"temperature {temperature} is below 0; 1 is the prior's own spread")
         ids = None

@@ -27,6 +27,7 @@ from keras_ae.objectives import (
 )
 from keras_ae.priors import FITTED, PRIORS, Prior, get_prior
 
+SMALL_KL = 0.1  # weight of the KL below which a code is not the prior's
 PARTS = ("latent", "prior", "objective", "likelihood")
 SETTINGS = {"beta": 1.0, "kl_warmup_steps": 0, "free_bits": 0.0, "regularizers": []}  # of an ELBO where nothing is said
 
@@ -212,6 +213,13 @@ class VAE(Generation, GuardedModel):
     def samples_classes(self) -> bool:
         """Whether samples are of a class, which the decoder or the prior is given."""
         return self.conditioning != "none" or self.prior.classes > 0
+
+    @property
+    def fills_prior(self) -> bool:
+        """Whether training brings codes to where the prior draws. A prior without weights stays where it is, and a
+        loss with hardly any KL does not bring codes there."""
+        weight = getattr(self.objective, "beta", 1.0) if "kl" in self.objective.names else 0.0
+        return bool(self.prior.weights) or (weight >= SMALL_KL and not self.latent.is_discrete)
 
     @property
     def images_at_once(self) -> int:

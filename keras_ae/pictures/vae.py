@@ -146,8 +146,8 @@ def prior_pictures(seed: int = 0) -> Pictures:
 
 
 def vae_pictures(batch: dict[str, np.ndarray], seed: int = 0) -> Pictures:
-    """For `ImageGrids`: the `reconstructions` and `samples` of a VAE. Inputs and latents are fixed, so that epochs
-    compare.
+    """For `ImageGrids`: the `reconstructions` and `samples` of a VAE; the former alone where samples would be noise.
+    Inputs and latents are fixed, so that epochs compare.
 
     A conditional model's samples have one row per class (the first 16) and the same latents in each.
 
@@ -166,12 +166,12 @@ def vae_pictures(batch: dict[str, np.ndarray], seed: int = 0) -> Pictures:
     def pictures(vae, title):
         is_conditional = vae.conditioning != "none"
         decoded = vae.reconstruct(originals, labels if is_conditional else None)
+        compared = {"reconstructions": comparison({"original": originals, "decoded": decoded}, title).picture()}
+        if not vae.fills_prior:
+            return compared
         classes = vae.class_names[:SHOWN] if vae.samples_classes else None
         count = COLUMNS * len(classes or range(COLUMNS))
         drawn = samples(vae, count, classes, seed=seed, same_latents=True)
-        return {
-            "reconstructions": comparison({"original": originals, "decoded": decoded}, title).picture(),
-            "samples": replace(drawn, title=title).picture(),
-        }
+        return compared | {"samples": replace(drawn, title=title).picture()}
 
     return pictures

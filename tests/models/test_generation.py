@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import keras_ae
 from keras_ae import InputError
 from tests.helpers import batch, small_vae
 
@@ -140,3 +141,27 @@ def test_models_without_labels_take_none():
 def test_nothing_is_printed(vae, capsys):
     vae.reconstruct(batch()["image"], 0)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"latent": "fsq:5x5", "latent_dim": (2, 2)},
+        {"latent": "deterministic", "latent_dim": 4},
+        {"latent_dim": (2, 2, 3), "beta": 0.01},
+    ],
+)
+def test_samples_of_a_prior_that_was_not_fitted_warn(settings, tmp_path):
+    vae = keras_ae.build_vae((8, 8, 3), width=4, **settings)
+    with pytest.warns(UserWarning, match="samples are noise: fit a prior to them with train/prior.py"):
+        vae.sample(2)
+    draw = keras_ae.pictures.vae_pictures(batch())
+    assert list(draw(vae, "epoch 1")) == ["reconstructions"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_samples_of_a_prior_that_fits_do_not_warn():
+    for settings in ({}, {"objective": "iwae:2"}, {"beta": 0.01, "prior": "mixture:2"}):
+        keras_ae.build_vae((8, 8, 3), 2, width=4, **settings).sample(2)
+    model = keras_ae.build_vae((8, 8, 3), (2, 2), latent="fsq:5x5", width=4)
+    keras_ae.with_prior(model, keras_ae.priors.Autoregressive(width=32, blocks=1)).sample(2)
