@@ -65,7 +65,7 @@ class Muon(keras.optimizers.Muon):
             product = factor if product is None else factor @ product
             if step < steps - 1:
                 gram = factor @ gram @ factor
-        wide = product @ (wide / ops.sqrt(largest))
+        wide = (product / ops.sqrt(largest)) @ wide
         return wide if x.shape[0] < x.shape[1] else ops.transpose(wide)
 
 

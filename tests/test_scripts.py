@@ -31,7 +31,7 @@ def smoke(script, run_dir, *arguments):
     return script("vae", "--backend", BACKEND, "--smoke", "--width", "4", "--run-dir", run_dir, *arguments)
 
 
-@pytest.mark.parametrize("name", ["vae", "conv_ae", "tune", "sample", "evaluate", "encode", "prior"])
+@pytest.mark.parametrize("name", ["vae", "conv_ae", "classifier", "tune", "sample", "evaluate", "encode", "prior"])
 def test_help_imports_no_framework_and_names_all_there_is(name):
     code = f"import sys; sys.argv = ['{name}.py', '--help']; sys.path.insert(0, r'{TRAIN}'); import {name}\n"
     code += f"try: {name}.main()\nexcept SystemExit: pass\nassert not {{'keras', 'numpy'}} & sys.modules.keys()"
@@ -78,7 +78,59 @@ def test_a_prior_is_fitted_to_the_codes_of_an_autoencoder(script, tmp_path):
         "prior", "run/model.keras", "--backend", BACKEND, "--smoke", "--prior", "vamp", "--run-dir", "x"
     )
     assert code == 2
-    assert "unknown prior 'vamp'; known are gmm, flow_matching" in err
+    assert "unknown prior 'vamp'; known are gmm, flow_matching, autoregressive" in err
+
+
+def test_tokens_get_a_transformer_that_resumes(script, tmp_path):
+    assert smoke(script, "run", "--latent", "fsq:5x5", "--code-size", "4")[0] == 0
+    fit = ("prior", "run/model.keras", "--backend", BACKEND, "--smoke", "--by-class", "--run-dir", "tokens")
+    code, out, err = script(*fit, "--prior", "autoregressive:32", "--output", "generator.keras")
+    assert code == 0, err
+    assert "tokens of 4x4" in out
+    Path("generator.keras").rename("before.keras")
+    code, out, err = script(*fit, "--prior", "autoregressive:32", "--output", "generator.keras")
+    assert code == 0, err
+    one, other = (keras_ae.load_model(name) for name in ("before.keras", "generator.keras"))
+    np.testing.assert_array_equal(*(model.sample(2, "star", seed=0) for model in (one, other)))
+    sample = ("sample", "generator.keras", "--backend", BACKEND, "--labels", "star", "--count", "4", "--top-p", "0.9")
+    assert script(*sample, "--guidance", "2", "--output", "stars.png")[0] == 0
+    code, _, err = script("sample", "run/model.keras", "--backend", BACKEND, "--count", "4", "--top-p", "0.9")
+    assert code == 2
+    assert "the prior of this model takes no top_p; leave it out" in err
+
+
+def test_features_and_a_discriminator_train_a_model_that_is_compared(script, tmp_path):
+    train = ("classifier", "--backend", BACKEND, "--smoke", "--width", "8", "--run-dir", "classifier")
+    code, out, err = script(*train)
+    assert code == 0, err
+    network = Path("classifier", "model.keras")
+    assert "accuracy" in out
+    assert f"next: python train/vae.py --dataset shapes --features {network}" in out
+    flags = ("--latent", "fsq:5x5", "--code-size", "4", "--features", network, "--adversarial", "0.001")
+    code, out, err = smoke(script, "run", *flags, "--feature-layers", "features_1,features_2")
+    assert code == 0, err
+    assert "features" in out
+    code, _, err = script("vae", "--resume", "run")
+    assert code == 2
+    assert f"resume with: python train/vae.py --resume run --features {tmp_path / network}" in err
+    code, _, err = script("vae", "--resume", "run", "--features", network)
+    assert code == 0, err
+    measure = ("evaluate", "run/model.keras", "--backend", BACKEND, "--features", network, "--limit", "200")
+    for kind, images in (("samples", 90), ("reconstructions", 90)):
+        code, out, err = script(*measure, "--distances", kind, "--count", images, "--split", "train", "--json")
+        assert code == 0, err
+        results = json.loads(out)
+        assert results["features"] == "model.keras"
+        assert results["frechet_distance"] > results["frechet_distance_floor"] > 0
+    code, _, err = script(*measure, "--distances", "samples", "--count", "20")
+    assert code == 2
+    assert "20 images are too few for 32 features; give more images" in err
+    code, _, err = smoke(script, "x", "--features", "run/model.keras")
+    assert code == 2
+    assert "features come from a functional model of images" in err
+    code, _, err = script("sample", network, "--backend", BACKEND)
+    assert code == 2
+    assert "does not say what it was trained for" in err
 
 
 def test_train_sample_evaluate(script, tmp_path):

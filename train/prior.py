@@ -31,6 +31,7 @@ def parser() -> _flags.Parser:
         default=1.5e-3,
         help="peak, after a warm-up; then cosine decay to 0",
     )
+    add("--precision", choices=_flags.PRECISIONS, default="float32", help="of a network, while it is trained")
     add("--seed", type=_types.seed, default=0, help="of weights, order and noise")
     add("--smoke", action="store_true", help="few images and one epoch, to see that everything runs")
     _flags.add_data(parser, None)
@@ -57,7 +58,7 @@ def main() -> None:
 
     output = args.output or folder / runs.MODEL
     runs.check_output(output)
-    training.prepare("float32", args.seed)
+    training.prepare(args.precision, args.seed)
     saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
     runs.open_search(folder, runs.plain(vars(args), without=(*runs.PLACES, "file", "trust", "max_memory")))
     path = folder / "codes.npz"

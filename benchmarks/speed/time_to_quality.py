@@ -26,7 +26,7 @@ import _fresh
 from _networks import NETWORKS
 from _setup import add_places, flags, load, parser, prepare
 
-RATE, BATCHES = 8e-3, 2120  # of the loop: the best of those in docs/performance.md
+RATE, BATCHES = 4e-3, 2120  # of the loop: the best of those in docs/performance.md
 # name -> (function, Keras's backend, network, learning rate, batches at most)
 ROWS = {
     **{

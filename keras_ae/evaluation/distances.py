@@ -1,10 +1,9 @@
 """How near a set of images is to another: distances between the features of two sets, and what each covers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-import keras
 import numpy as np
 
 from keras_ae.data import Split
@@ -21,36 +20,51 @@ ROWS = 1000  # features whose distances to all others are held at once
 def of_samples(
     vae: VAE, split: Split, count: int, network: FeatureNetwork, *, seed: int = 0, **kwargs
 ) -> dict[str, float]:
-    """How near samples are to images of a split, as `compare` says it. Classes take turns.
+    """How near samples are to images of a split: see `of_images`. Classes take turns.
 
     Args:
-        split: of real images, twice as many as samples: one half measures the samples, the other one the floor.
-        count: of samples.
-        seed: of samples, and of which images are real ones.
+        seed: also of the samples.
         kwargs: as `VAE.sample` takes them.
+    """
+    return of_images(sampled(vae, count, seed, **kwargs), split, count, network, seed=seed)
+
+
+def of_reconstructions(vae: VAE, split: Split, count: int, network: FeatureNetwork, *, seed: int = 0) -> dict:
+    """How near reconstructions of real images of a split are to these images: see `of_images`."""
+    real, _ = _halves(split, count, seed)
+    batches = (real.batch(places) for places in _places(count))
+    labelled = vae.conditioning != "none"
+    made = (vae.reconstruct(batch["image"], batch["label"] if labelled else None) for batch in batches)
+    return of_images(made, split, count, network, seed=seed)
+
+
+def of_images(
+    batches: Iterable[np.ndarray], split: Split, count: int, network: FeatureNetwork, *, seed: int = 0
+) -> dict[str, float]:
+    """How near images are to those of a split, as `compare` says it.
+
+    Args:
+        batches: (m, height, width, channels) in [0, 1], `count` images in all.
+        split: of real images, twice as many: one half measures the images, the other one the floor.
+        network: whose features are compared.
+        seed: of which real images these are.
 
     Raises:
         InputError: the split has too few images; or as `compare`.
     """
     real, others = _halves(split, count, seed)
-    return compare(network(_sampled(vae, count, seed, kwargs)), network(_images(real)), network(_images(others)))
+    return compare(network(batches), network(_images(real)), network(_images(others)))
 
 
-def of_reconstructions(
-    model: keras.Model, split: Split, count: int, network: FeatureNetwork, *, seed: int = 0
-) -> dict[str, float]:
-    """How near reconstructions of images of a split are to these images, as `compare` says it.
+def sampled(vae: VAE, count: int, seed: int = 0, **kwargs) -> Iterator[np.ndarray]:
+    """Samples, some at a time, so that any number fits in memory. Classes take turns.
 
     Args:
-        model: a `VAE`.
-        split: as `of_samples` takes it.
-        count: of reconstructions.
+        kwargs: as `VAE.sample` takes them.
     """
-    real, others = _halves(split, count, seed)
-    labelled = model.conditioning != "none"
-    batches = (real.batch(places) for places in _places(count))
-    made = (model.reconstruct(batch["image"], batch["label"] if labelled else None) for batch in batches)
-    return compare(network(made), network(_images(real)), network(_images(others)))
+    for places in _places(count):
+        labels = np.arange(places.start, places.stop) % len(vae.class_names) if vae.samples_classes else None
+        yield vae.sample(places.stop - places.start, labels, seed=[seed, places.start], **kwargs)
 
 
 def _halves(split: Split, count: int, seed: int) -> tuple[Split, Split]:
@@ -67,12 +81,6 @@ def _places(count: int) -> Iterator[slice]:
 
 def _images(split: Split) -> Iterator[np.ndarray]:
     return (split.batch(places)["image"] for places in _places(len(split)))
-
-
-def _sampled(vae: VAE, count: int, seed: int, kwargs: dict) -> Iterator[np.ndarray]:
-    for places in _places(count):
-        labels = np.arange(places.start, places.stop) % len(vae.class_names) if vae.samples_classes else None
-        yield vae.sample(places.stop - places.start, labels, seed=[seed, places.start], **kwargs)
 
 
 def compare(features: np.ndarray, real: np.ndarray, others: np.ndarray) -> dict[str, float]:

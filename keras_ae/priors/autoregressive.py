@@ -42,7 +42,7 @@ class Autoregressive(Prior):
     is_of_tokens = True
     takes = ("guidance", "top_p")
 
-    def __init__(self, width: int = 128, blocks: int = 6, classes: int = 0, **kwargs):
+    def __init__(self, width: int = 128, blocks: int = 4, classes: int = 0, **kwargs):
         super().__init__(**kwargs)
         if width < HEAD or width % HEAD or blocks < 1:
             raise InputError(f"a width of {width} and {blocks} blocks are not possible; give a multiple of {HEAD}")

@@ -1,0 +1,69 @@
+"""Generators side by side: how near their samples are to real images, and a picture of them.
+
+python benchmarks/quality/generators.py --dataset cifar10 saved_models/vae_cifar10.keras runs/prior/model.keras
+
+Each row is a saved model that samples. Distances are between features of EfficientNet-Lite0, or of `--features`: those
+of samples against as many training images. The last row is the floor: other training images. Seconds are those of
+drawing the samples.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+from _setup import flags, load, parser, prepare
+
+SHOWN = 12
+SHORT = {"frechet_distance": "Frechet", "kernel_distance": "kernel", "precision": "precision", "recall": "recall"}
+SHORT |= {"density": "density", "coverage": "coverage"}
+
+
+def main() -> None:
+    parse = parser(__doc__, "cifar10")
+    parse.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of models that sample")
+    parse.add_argument("--names", nargs="+", metavar="NAME", help="of the rows (default: the files')")
+    parse.add_argument("--count", type=flags.positive, default=10_000, help="samples of each")
+    parse.add_argument("--guidance", nargs="+", type=float, metavar="X", help="of each, where its prior takes it")
+    parse.add_argument("--features", type=Path, metavar="FILE", help="the network that looks")
+    parse.add_argument("--output", type=Path, metavar="FILE", help="a picture")
+    args = parse.parse_args()
+    prepare(parse, args.backend)
+    from keras_ae import open_model, pictures
+    from keras_ae.evaluation import distances, feature_networks
+    from keras_ae.saving import load_network
+
+    dataset = load(args.dataset, args, limit=args.limit)
+    if args.features:
+        network = feature_networks.FeatureNetwork.of(load_network(args.features), args.features.name)
+    else:
+        network = feature_networks.efficientnet_lite0(args.cache_dir)
+    print(f"{args.count:,} images a row, features of {network.name} at {network.size}\n")
+    print("| |", " | ".join(SHORT.values()), "| seconds |\n| --- |", " | ".join("---" for _ in SHORT), "| --- |")
+    shown = {"training images": dataset.train.batch(slice(0, SHOWN))["image"]}
+    for number, file in enumerate(args.files):
+        vae = open_model(file).model
+        guidance = {"guidance": args.guidance[number]} if args.guidance and "guidance" in vae.prior.takes else {}
+        name = args.names[number] if args.names else file.stem
+        started = time.perf_counter()
+        made = np.concatenate(list(distances.sampled(vae, args.count, seed=0, **guidance)))
+        seconds = time.perf_counter() - started
+        results = distances.of_images([made], dataset.train, args.count, network)
+        print(as_row(name, results, f"{seconds:.0f}"), flush=True)
+        shown[name] = made[:SHOWN]
+    print(as_row("other training images", {name: results[f"{name}_floor"] for name in SHORT}, ""))
+    if args.output:
+        pictures.grid(np.stack(list(shown.values())), list(shown)).save(args.output)
+
+
+def as_row(name: str, results: dict, seconds: str) -> str:
+    values = {short: f"{results[long]:.3g}" for long, short in SHORT.items()}
+    if "kernel_distance_error" in results:
+        values["kernel"] += f" ± {results['kernel_distance_error']:.1g}"
+    return f"| {name} | {' | '.join(values.values())} | {seconds} |"
+
+
+if __name__ == "__main__":
+    flags.run(main)
