@@ -5,8 +5,12 @@ import sys
 import keras
 import numpy as np
 
+from keras_ae.models import SharpFit
+from keras_ae.networks import build_classifier, build_discriminator
+from keras_ae.objectives import Adversarial, FeatureDistance
+from keras_ae.priors import Autoregressive, FlowMatching
 from tests.family import MEMBERS, SHAPE, member
-from tests.helpers import batch, small_vae
+from tests.helpers import batch, set_weights, small_vae
 
 LIKELIHOODS = ("squared_error", "bernoulli", "gaussian", "gaussian_learned")
 
@@ -36,7 +40,36 @@ def main() -> None:
         for number, (before, weight) in enumerate(zip(start, vae.trainable_variables, strict=True)):
             results[f"{name}/gradient_{number}"] = before - keras.ops.convert_to_numpy(weight)
         results[f"{name}/sample"] = vae.sample(3, seed=1)
-    np.savez(sys.argv[1], **results)
+    np.savez(sys.argv[1], **results, **of_fitted_priors(), **of_sharp())
+
+
+def of_fitted_priors() -> dict[str, np.ndarray]:
+    """Samples of priors that are networks."""
+    results = {}
+    for name, prior in (("flow matching", FlowMatching(8, 2, 3)), ("tokens", Autoregressive(32, 2, 3))):
+        prior.build((None, 3, 4, 2), codes=16)
+        set_weights(prior.weights)
+        drawn = prior.sample(200, np.random.default_rng(0), labels=np.arange(200) % 3, guidance=2.0)
+        results[f"{name}/sample"] = drawn
+    return results
+
+
+def of_sharp() -> dict[str, np.ndarray]:
+    """Losses and gradients of a step with features and a discriminator."""
+    classifier, discriminator = build_classifier(SHAPE, 3, width=8), build_discriminator(SHAPE, width=8)
+    set_weights(classifier.weights + discriminator.weights)
+    fit = SharpFit(
+        member(**MEMBERS["fsq"]),
+        features=FeatureDistance(classifier),
+        adversarial=Adversarial(discriminator, weight=0.01),
+    )
+    fit.compile([keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0)])
+    start = [keras.ops.convert_to_numpy(weight).copy() for weight in fit.trainable_variables]
+    logs = fit.fit(batch(image_shape=SHAPE), batch_size=6, shuffle=False, verbose=0).history
+    results = {f"sharp/{term}": values[0] for term, values in logs.items()}
+    for number, (before, weight) in enumerate(zip(start, fit.trainable_variables, strict=True)):
+        results[f"sharp/gradient_{number}"] = before - keras.ops.convert_to_numpy(weight)
+    return results
 
 
 if __name__ == "__main__":
