@@ -26,7 +26,7 @@ class Muon(keras.optimizers.Muon):
 
     `ns_steps` polynomials move singular values towards 1, each the best for what the one before leaves (Amsel et al.
     2025, "The Polar Express", arXiv 2505.16932). Three of them, from a sharper bound of the largest singular value,
-    take half of the matrix products of Keras's five. `muon_a`, `muon_b` and `muon_c` change nothing here.
+    take half of the time of Keras's five, or less. `muon_a`, `muon_b` and `muon_c` change nothing here.
 
     >>> import keras_ae
     >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)

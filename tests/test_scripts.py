@@ -119,7 +119,8 @@ def test_features_and_a_discriminator_train_a_model_that_is_compared(script, tmp
     for kind, images in (("samples", 90), ("reconstructions", 90)):
         code, out, err = script(*measure, "--distances", kind, "--count", images, "--split", "train", "--json")
         assert code == 0, err
-        results = json.loads(out)
+        results = json.loads(out, parse_constant=pytest.fail)
+        assert (results["split"], results["images"]) == ("train", 90)
         assert results["features"] == "model.keras"
         assert results["frechet_distance"] > results["frechet_distance_floor"] > 0
     code, _, err = script(*measure, "--distances", "samples", "--count", "20")
@@ -130,7 +131,10 @@ def test_features_and_a_discriminator_train_a_model_that_is_compared(script, tmp
     assert "features come from a functional model of images" in err
     code, _, err = script("sample", network, "--backend", BACKEND)
     assert code == 2
-    assert "does not say what it was trained for" in err
+    assert "holds a classifier, whose features train/vae.py --features takes" in err
+    code, _, err = script(*measure, "--distances", "samples", "--draws", "5")
+    assert code == 2
+    assert "--distances measures nothing else" in err
 
 
 def test_train_sample_evaluate(script, tmp_path):

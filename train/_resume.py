@@ -59,8 +59,9 @@ def _check_places(args, begun: dict[str, str]) -> None:
             f"{args.resume} was begun with {shlex.join(_options(missing))}; "
             f"resume with: {command(args.resume, missing | given)}"
         )
-    if args.start_from and "start_from" not in begun:
-        raise InputError(f"{args.resume} was not begun with --start-from; leave it out")
+    for name in ("start_from", "features"):
+        if vars(args).get(name) and name not in begun:
+            raise InputError(f"{args.resume} was not begun with --{name.replace('_', '-')}; leave it out")
     if not _same_dataset(args.dataset, begun.get("dataset", GENERATED)):
         raise InputError(
             f"{args.resume} was begun with --dataset {begun['dataset']}, now it is {args.dataset}; "

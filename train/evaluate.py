@@ -14,6 +14,7 @@ import _environment
 import _flags
 import _types
 
+COMPARED = 10_000  # images that --distances compares, if --count does not say
 COMPLETED = 100  # images that a VAE completes, if --limit does not say: each takes about a second
 
 
@@ -22,7 +23,8 @@ def parser() -> _flags.Parser:
     _flags.add_file(parser)
     _flags.add_backend(parser)
     add = parser.add_argument_group("what to measure").add_argument
-    add("--split", choices=("train", "validation", "test"), default="test", help="which images")
+    kinds = ("train", "validation", "test")
+    add("--split", choices=kinds, help="which images (default: test; of samples' distances: train)")
     add("--per-class", action="store_true", help="also the images of each class alone")
     _flags.add_corruption(add, "instead of the one trained on; a VAE completes what it hides")
     add(
@@ -32,7 +34,7 @@ def parser() -> _flags.Parser:
         help="also a VAE's log-likelihood, by so many draws an image: 5000 in papers, 500 for convolutions",
     )
     add("--distances", choices=("samples", "reconstructions"), help="instead: how near these are to real images")
-    add("--count", type=_types.positive, default=10_000, metavar="N", help="images that --distances compares")
+    add("--count", type=_types.positive, metavar="N", help="images that --distances compares (default: 10000 at most)")
     add("--features", type=Path, metavar="FILE", help="the network it looks with (default: EfficientNet-Lite0)")
     add("--guidance", type=_types.not_negative, metavar="X", help="of its samples, as train/sample.py takes it")
     add("--seed", type=_types.seed, default=0, help="of its samples, and of which real images it takes")
@@ -45,8 +47,11 @@ def parser() -> _flags.Parser:
 def main() -> None:
     parse = parser()
     args = parse.parse_args()
+    if args.distances and (args.per_class or args.draws or args.corruption):
+        parse.error("--distances measures nothing else; leave out --per-class, --draws and --corruption")
     if args.smoke:
         args.limit = args.limit or 20
+    args.split = args.split or ("train" if args.distances == "samples" else "test")
     _environment.set_environment(parse, args.backend)
     from keras_ae import open_model
     from keras_ae.data.cache import default_cache_dir
@@ -63,7 +68,7 @@ def main() -> None:
     if task and saved.is_vae:
         split = replace(split, indices=split.indices[: args.limit or COMPLETED])
     if args.distances:
-        _print_distances(args, saved, dataset, dataset.train if args.distances == "samples" else split)
+        _print_distances(args, saved, dataset, split)
         return
     measure = partial(evaluate, saved.model, task=task, loss=saved.loss)
     kept = Path(args.cache_dir).expanduser() if args.cache_dir else default_cache_dir()
@@ -91,16 +96,17 @@ def _print_distances(args, saved, dataset, split) -> None:
         network = feature_networks.FeatureNetwork.of(load_network(args.features), args.features.name)
     else:
         network = feature_networks.efficientnet_lite0(args.cache_dir)
+    count = args.count or min(COMPARED, len(split) // 2)
     if args.distances == "samples":
         guidance = {} if args.guidance is None else {"guidance": args.guidance}
-        results = distances.of_samples(saved.model, split, args.count, network, seed=args.seed, **guidance)
+        results = distances.of_samples(saved.model, split, count, network, seed=args.seed, **guidance)
     else:
-        results = distances.of_reconstructions(saved.model, split, args.count, network, seed=args.seed)
-    about = {"features": network.name, "resized_to": network.size, "images": args.count}
+        results = distances.of_reconstructions(saved.model, split, count, network, seed=args.seed)
+    about = {"features": network.name, "resized_to": network.size, "split": args.split, "images": count}
     if args.json:
         print(json.dumps({"file": str(args.file), "dataset": dataset.name, **about, **results}))
         return
-    title = f"{args.file}: {args.distances} against images of {dataset.name}; the floor: other such images"
+    title = f"{args.file}: {args.distances} against {args.split} images of {dataset.name}; the floor: other such images"
     print(f"\n{as_table(_flags.printable(title), about | results)}")
 
 

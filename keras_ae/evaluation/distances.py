@@ -30,9 +30,10 @@ def of_samples(
 
 
 def of_reconstructions(vae: VAE, split: Split, count: int, network: FeatureNetwork, *, seed: int = 0) -> dict:
-    """How near reconstructions of real images of a split are to these images: see `of_images`."""
-    real, _ = _halves(split, count, seed)
-    batches = (real.batch(places) for places in _places(count))
+    """How near reconstructions of images of a split are to other ones: see `of_images`. The images themselves are the
+    floor."""
+    _, others = _halves(split, count, seed)
+    batches = (others.batch(places) for places in _places(count))
     labelled = vae.conditioning != "none"
     made = (vae.reconstruct(batch["image"], batch["label"] if labelled else None) for batch in batches)
     return of_images(made, split, count, network, seed=seed)
@@ -52,6 +53,7 @@ def of_images(
     Raises:
         InputError: the split has too few images; or as `compare`.
     """
+    _check_count(count, network.features)
     real, others = _halves(split, count, seed)
     return compare(network(batches), network(_images(real)), network(_images(others)))
 
@@ -100,20 +102,21 @@ def compare(features: np.ndarray, real: np.ndarray, others: np.ndarray) -> dict[
         raise InputError(
             f"sets of {len(features)}, {len(real)} and {len(others)} images do not compare; give equal ones"
         )
-    if len(real) <= real.shape[1]:
-        raise InputError(f"{len(real)} images are too few for {real.shape[1]} features; give more images")
+    _check_count(len(real), real.shape[1])
     measured, floor = (_measured(some, real) for some in (features, others))
     return measured | {f"{name}_floor": value for name, value in floor.items() if name != "kernel_distance_error"}
 
 
+def _check_count(images: int, features: int) -> None:
+    if images <= features:
+        raise InputError(f"{images} images are too few for {features} features; give more images")
+
+
 def _measured(features: np.ndarray, real: np.ndarray) -> dict[str, float]:
     distance, error = kernel_distance(features, real)
-    return {
-        "frechet_distance": frechet_distance(features, real),
-        "kernel_distance": distance,
-        "kernel_distance_error": error,
-        **coverage(features, real),
-    }
+    errors = {} if error is None else {"kernel_distance_error": error}
+    frechet = frechet_distance(features, real)
+    return {"frechet_distance": frechet, "kernel_distance": distance, **errors, **coverage(features, real)}
 
 
 def frechet_distance(features: np.ndarray, real: np.ndarray) -> float:
@@ -141,10 +144,10 @@ def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return features.mean(0), np.cov(features, rowvar=False)
 
 
-def kernel_distance(features: np.ndarray, real: np.ndarray) -> tuple[float, float]:
+def kernel_distance(features: np.ndarray, real: np.ndarray) -> tuple[float, float | None]:
     """The squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (Binkowski et al. 2018, "Demystifying MMD
     GANs", section 4), without bias, so that it may be below 0: its mean over blocks of 1,000 images, and the standard
-    error of that mean.
+    error of that mean, where there is more than one.
 
     Args:
         features, real: (n, d), of as many images.
@@ -157,8 +160,8 @@ def kernel_distance(features: np.ndarray, real: np.ndarray) -> tuple[float, floa
     count = max(1, len(features) // BLOCK)
     blocks = zip(np.array_split(features, count), np.array_split(real, count), strict=True)
     estimates = [_unbiased(x.astype("float64"), y.astype("float64")) for x, y in blocks]
-    error = np.std(estimates, ddof=1) / math.sqrt(count) if count > 1 else math.nan
-    return float(np.mean(estimates)), float(error)
+    error = float(np.std(estimates, ddof=1)) / math.sqrt(count) if count > 1 else None
+    return float(np.mean(estimates)), error
 
 
 def _unbiased(x: np.ndarray, y: np.ndarray) -> float:
@@ -188,6 +191,7 @@ def coverage(features: np.ndarray, real: np.ndarray, neighbours: int = NEIGHBOUR
     >>> coverage(x, x)["coverage"], coverage(x + 100, x)["precision"]
     (1.0, 0.0)
     """
+    features, real = features.astype("float64"), real.astype("float64")  # float32 has too few digits for differences
     radii, real_radii = (_radii(some, neighbours) for some in (features, real))
     balls, covered, recalled = np.zeros(len(features)), np.zeros(len(real), bool), np.zeros(len(real), bool)
     for start in range(0, len(features), ROWS):

@@ -12,6 +12,7 @@ from keras_ae.data.cache import default_cache_dir
 from keras_ae.errors import InputError
 from keras_ae.files import atomic
 from keras_ae.layers import Conv2D, DepthwiseConv2D
+from keras_ae.objectives.features import check_takes_images, fitted_to
 
 NAME = "EfficientNet-Lite0"
 SIDE = 224  # pixels, which it was trained on
@@ -55,28 +56,23 @@ class FeatureNetwork:
         Raises:
             InputError: it takes no images.
         """
-        inputs = getattr(network, "inputs", None) or []
-        shapes = [tuple(tensor.shape) for tensor in inputs]
-        if len(inputs) != 1 or len(shapes[0]) != 4 or None in shapes[0][1:] or shapes[0][3] not in (1, 3):
-            raise InputError(f"features come from a network of images (height, width, 1 or 3); {name} takes {shapes}")
+        check_takes_images(network, name)
         named = [layer.output for layer in network.layers if layer.name == "features"]
-        return cls(name, keras.Model(inputs[0], named[0] if named else network.outputs[0]))
+        return cls(name, keras.Model(network.inputs[0], named[0] if named else network.outputs[0]))
 
     def __call__(self, batches: Iterable[np.ndarray]) -> np.ndarray:
         """The features (n, features) float32 of all images of the batches (m, height, width, 1 or 3) in [0, 1]."""
         return np.concatenate([self._of_part(part) for batch in batches for part in _parts(batch)])
 
     def _of_part(self, images: np.ndarray) -> np.ndarray:
-        height, width, channels = self.network.inputs[0].shape[1:]
-        images = ops.convert_to_tensor(images, "float32")
-        if channels == 3 and images.shape[-1] == 1:
-            images = ops.repeat(images, 3, axis=-1)
-        if channels == 1 and images.shape[-1] == 3:
-            images = ops.image.rgb_to_grayscale(images)
-        if tuple(images.shape[1:3]) != (height, width):
-            images = ops.image.resize(images, (height, width), interpolation="bilinear", antialias=True)
+        images = fitted_to(self.network, ops.convert_to_tensor(images, "float32"))
         features = self.network.predict_on_batch(ops.convert_to_numpy(images))
         return features if features.ndim == 2 else features.reshape(len(features), -1, features.shape[-1]).mean(1)
+
+    @property
+    def features(self) -> int:
+        """How many."""
+        return self.network.output_shape[-1]
 
     @property
     def size(self) -> str:

@@ -34,7 +34,7 @@ class Generation:
 
         The noise is drawn in NumPy, so that one seed gives the same samples on every backend. Where the
         model is conditional and no labels are given, the classes take turns. Warns where the prior has not been fitted
-        to the codes: of tokens, without a KL, or with a weight of the KL below 0.1.
+        to the codes: of tokens, without a KL, or with a weight of the KL below 0.01.
 
         Args:
             guidance: how much the label counts, of a prior that knows codes with and without labels: 0 not at all, 1 as
@@ -51,7 +51,7 @@ class Generation:
             raise InputError(f"cannot draw {n} samples; the count starts at 1")
         if not self.fills_prior:
             warnings.warn(
-                "the codes of this model are not where its prior draws, so that samples are noise: fit a prior to them "
+                "the codes of this model may be far from where its prior draws, and samples noise: fit a prior to them "
                 "with train/prior.py",
                 stacklevel=2,
             )

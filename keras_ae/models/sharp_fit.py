@@ -1,5 +1,6 @@
 """The training of a VAE for sharp images."""
 
+import keras
 from keras import ops
 
 from keras_ae.models.guarded import GuardedModel, Step
@@ -40,11 +41,20 @@ class SharpFit(GuardedModel):
         self.features = features
         self.adversarial = adversarial
         self.draws = vae.draws
-        self.evaluation_noise, self._evaluation_start = vae.evaluation_noise, vae._evaluation_start
+        self._evaluation_start = vae._evaluation_start
         self.built = True
+
+    @property
+    def evaluation_noise(self):
+        return self.vae.evaluation_noise
 
     def shipped(self) -> VAE:
         return self.vae
+
+    def compile(self, optimizer="adam", metrics=None, **kwargs):
+        """As `VAE.compile`; `optimizer` is a list of two with a discriminator."""
+        super().compile(optimizer, **kwargs)
+        self.vae.image_metrics = [keras.metrics.get(metric) for metric in metrics or []]
 
     def variables_by_loss(self) -> list[list]:
         groups = [self.vae.trainable_variables]
@@ -69,9 +79,13 @@ class SharpFit(GuardedModel):
         """As `VAE.adapt`."""
         self.vae.adapt(split)
 
-    def fit(self, *args, **kwargs):
-        self.vae.objective.check_ready()
-        return super().fit(*args, **kwargs)
+    def fit(self, x=None, y=None, *args, **kwargs):
+        y = self.vae.checked_targets(x, y, kwargs)
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs):
+        y = self.vae.checked_target(x, y, sample_weight)
+        return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
     @property
     def metrics(self):

@@ -27,7 +27,7 @@ from keras_ae.objectives import (
 )
 from keras_ae.priors import FITTED, PRIORS, Prior, get_prior
 
-SMALL_KL = 0.1  # weight of the KL below which a code is not the prior's
+SMALL_KL = 0.01  # weight of the KL below which a code is not the prior's
 PARTS = ("latent", "prior", "objective", "likelihood")
 SETTINGS = {"beta": 1.0, "kl_warmup_steps": 0, "free_bits": 0.0, "regularizers": []}  # of an ELBO where nothing is said
 
@@ -216,10 +216,12 @@ class VAE(Generation, GuardedModel):
 
     @property
     def fills_prior(self) -> bool:
-        """Whether training brings codes to where the prior draws. A prior without weights stays where it is, and a
-        loss with hardly any KL does not bring codes there."""
+        """Whether codes are where the prior draws: it was fitted to them, or the KL in the loss brought the two
+        together. With hardly any KL it does not, nor does it with tokens under a prior that is always the same."""
+        if isinstance(self.prior, tuple(FITTED.values())):
+            return True
         weight = getattr(self.objective, "beta", 1.0) if "kl" in self.objective.names else 0.0
-        return bool(self.prior.weights) or (weight >= SMALL_KL and not self.latent.is_discrete)
+        return weight >= SMALL_KL and (bool(self.prior.weights) or not self.latent.is_discrete)
 
     @property
     def images_at_once(self) -> int:
@@ -249,19 +251,15 @@ class VAE(Generation, GuardedModel):
         return config
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
-        self.objective.check_ready()
-        y = self._checked_target(x, y, kwargs.get("sample_weight"))
-        if isinstance(kwargs.get("validation_data"), tuple | list):
-            val_x, val_y, val_weight = keras.utils.unpack_x_y_sample_weight(tuple(kwargs["validation_data"]))
-            kwargs["validation_data"] = (val_x, self._checked_target(val_x, val_y, val_weight), val_weight)
+        y = self.checked_targets(x, y, kwargs)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, **kwargs):
-        y = self._checked_target(x, y, sample_weight)
+        y = self.checked_target(x, y, sample_weight)
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
     def predict(self, x, *args, **kwargs):
-        self._checked_target(x, None, None)
+        self.checked_target(x, None, None)
         return super().predict(x, *args, **kwargs)
 
     def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs):
@@ -398,7 +396,15 @@ class VAE(Generation, GuardedModel):
             )
         return ops.cast(y, "float32")
 
-    def _checked_target(self, x, y, sample_weight):
+    def checked_targets(self, x, y, kwargs: dict):
+        """`y`, after a look at what `fit` is given. Puts the targets of `validation_data` where they belong."""
+        self.objective.check_ready()
+        if isinstance(kwargs.get("validation_data"), tuple | list):
+            val_x, val_y, val_weight = keras.utils.unpack_x_y_sample_weight(tuple(kwargs["validation_data"]))
+            kwargs["validation_data"] = (val_x, self.checked_target(val_x, val_y, val_weight), val_weight)
+        return self.checked_target(x, y, kwargs.get("sample_weight"))
+
+    def checked_target(self, x, y, sample_weight):
         """`y`, after a look at all that are arrays: images, labels and `y` itself."""
         batch = x if isinstance(x, dict) else {"image": x}
         image, label = batch.get("image"), batch.get("label")

@@ -27,6 +27,8 @@ def with_prior(model: keras.Model, prior: Prior, class_names=()) -> VAE:
     """
     shape = model.latent_shape if isinstance(model, VAE) else tuple(model.get_layer("decoder").inputs[0].shape[1:])
     if not prior.built:
+        if not (isinstance(model, VAE) and model.latent.is_discrete and prior.is_of_tokens):
+            raise InputError("this prior is not fitted to codes; take it from priors.get_fitted")
         prior.build((None, *shape), codes=model.latent.codes)
     if prior.latent_shape != shape:
         raise InputError(f"the prior is of codes {prior.latent_shape}; this model's are {shape}")

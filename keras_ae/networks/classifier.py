@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from keras_ae.layers import Conv2D
+from keras_ae.networks.base import check_width
 
 GROUPS = 8  # of features that are normalised together
 FEATURES = "features_"  # how the names of the layers begin that others may look at
@@ -21,9 +22,13 @@ def build_classifier(image_shape: tuple[int, int, int], classes: int, *, width: 
     Args:
         width: features of the first level, a multiple of 8; each other has twice as many as the one above.
 
+    Raises:
+        InputError: a width that is not possible.
+
     >>> build_classifier((32, 32, 3), classes=10, width=8).output_shape
     (None, 10)
     """
+    check_width(width, GROUPS)
     image = keras.Input(image_shape, name="image")
     x = Conv2D(width, 3, padding="same")(layers.Rescaling(2.0, -1.0)(image))
     levels = 1 + max(0, round(math.log2(min(image_shape[:2]) / 8)))

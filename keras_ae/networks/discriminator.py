@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from keras_ae.layers import Conv2D
+from keras_ae.networks.base import check_width
 
 SLOPE = 0.2  # of the leaky activations
 GROUPS = 8  # of features that are normalised together
@@ -19,9 +20,13 @@ def build_discriminator(image_shape: tuple[int, int, int], *, width: int = 32) -
     Args:
         width: features of its first level, a multiple of 8. Each of its levels, 1 to 3, halves height and width.
 
+    Raises:
+        InputError: a width that is not possible.
+
     >>> build_discriminator((32, 32, 3), width=8).output_shape
     (None, 8, 8, 1)
     """
+    check_width(width, GROUPS)
     image = keras.Input(image_shape, name="image")
     x, levels = image, min(3, max(1, round(math.log2(min(image_shape[:2]))) - 3))
     for level in range(levels):

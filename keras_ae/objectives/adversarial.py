@@ -6,7 +6,6 @@ from keras import ops
 from keras_ae.objectives.base import not_below_0
 
 
-@keras.saving.register_keras_serializable("keras_ae")
 class Adversarial(keras.layers.Layer):
     """The hinge losses of a model and of the discriminator that judges it (Lim & Ye 2017, "Geometric GAN", section 3;
     Esser et al. 2021, "Taming transformers", section 3.1). The discriminator learns from the first step on, and its

@@ -11,14 +11,14 @@ FEATURES = "features_"  # how the names of layers begin that are taken where non
 EPSILON = 1e-8
 
 
-class FeatureDistance:
+class FeatureDistance(keras.layers.Layer):
     """The squared distance of two images' features, each normalised over its channels: the mean over the places of a
     layer, and the sum over layers (Zhang et al. 2018, "The unreasonable effectiveness of deep features as a perceptual
     metric", equation 1, without weights of its own).
 
     Args:
         network: a functional model that takes images (batch, height, width, 1 or 3) in [0, 1], such as a classifier of
-            `train/classifier.py`. Images of another size are scaled to its own. It is not trained.
+            `train/classifier.py`. Images of another size are scaled to its own. A copy of it is kept, and not trained.
         layers: names of its layers. `None`: those whose names begin with `features_`; else its outputs.
         weight: of the distance in a loss, for each value of an image: it counts as much as an error of this size.
 
@@ -32,15 +32,19 @@ class FeatureDistance:
     [0.0, 0.0]
     """
 
-    def __init__(self, network: keras.Model, layers: list[str] | None = None, weight: float = 0.01):
-        self.weight = weight
-        outputs = _outputs(network, layers)
-        self.network = keras.Model(network.inputs[0], outputs)
+    def __init__(self, network: keras.Model, layers: list[str] | None = None, weight: float = 0.01, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        check_takes_images(network, "this network")
+        copy = keras.models.clone_model(network)
+        copy.set_weights(network.get_weights())
+        self.network = keras.Model(copy.inputs[0], _outputs(copy, layers))
         self.network.trainable = False
+        self.weight = weight
+        self.built = True
 
-    def __call__(self, image, other):
+    def call(self, image, other):
         """(batch,), of images (batch, height, width, channels) in [0, 1]."""
-        both = self._fitted(ops.concatenate([image, other], axis=0))
+        both = fitted_to(self.network, ops.concatenate([image, other], axis=0))
         total = 0.0
         for features in keras.tree.flatten(self.network(both, training=False)):
             features = ops.cast(features, "float32")
@@ -49,26 +53,40 @@ class FeatureDistance:
             total = total + ops.mean(ops.sum(ops.square(one - two), axis=-1), axis=(1, 2))
         return total
 
-    def _fitted(self, images):
-        """In the network's size and channels."""
-        height, width, channels = self.network.inputs[0].shape[1:]
-        if channels == 3 and images.shape[-1] == 1:
-            images = ops.repeat(images, 3, axis=-1)
-        if channels == 1 and images.shape[-1] == 3:
-            images = ops.image.rgb_to_grayscale(images)
-        if (height or images.shape[1], width or images.shape[2]) != tuple(images.shape[1:3]):
-            images = ops.image.resize(images, (height, width), antialias=True)
-        return images
+
+def check_takes_images(network: keras.Model, name: str) -> None:
+    """Returns if a network takes images of a size.
+
+    Raises:
+        InputError: it does not.
+
+    >>> check_takes_images(keras.Sequential([keras.Input((8, 8, 3))]), "it")
+    """
+    shapes = [tuple(tensor.shape[1:]) for tensor in getattr(network, "inputs", None) or []]
+    if len(shapes) != 1 or len(shapes[0]) != 3 or None in shapes[0] or shapes[0][2] not in (1, 3):
+        raise InputError(
+            f"features come from a functional model of images (height, width, 1 or 3 channels); {name} takes {shapes}"
+        )
+
+
+def fitted_to(network: keras.Model, images):
+    """Images (batch, height, width, channels), scaled to the size that a network takes, grey or in colours.
+
+    >>> fitted_to(keras.Sequential([keras.Input((8, 8, 3))]), ops.ones((2, 5, 6, 1))).shape[1:]
+    (8, 8, 3)
+    """
+    height, width, channels = network.inputs[0].shape[1:]
+    if channels == 3 and images.shape[-1] == 1:
+        images = ops.repeat(images, 3, axis=-1)
+    if channels == 1 and images.shape[-1] == 3:
+        images = ops.image.rgb_to_grayscale(images)
+    if tuple(images.shape[1:3]) != (height, width):
+        images = ops.image.resize(images, (height, width), antialias=True)
+    return images
 
 
 def _outputs(network, names: list[str] | None) -> list:
     """The tensors of the named layers."""
-    inputs = getattr(network, "inputs", None) or []
-    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] not in (1, 3):
-        raise InputError(
-            "features come from a functional model of images (height, width, 1 or 3 channels); this one takes "
-            f"{[tuple(tensor.shape) for tensor in inputs] or 'no input that is known'}"
-        )
     known = {layer.name: layer for layer in network.layers}
     if unknown := [name for name in names or [] if name not in known]:
         raise InputError(f"the network has no layer {', '.join(unknown)}; known are {', '.join(known)}")

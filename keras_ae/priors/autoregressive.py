@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_ae.errors import InputError
-from keras_ae.priors.base import DROPPED, Prior
+from keras_ae.priors.base import DROPPED, MOST_BLOCKS, Prior
 
 HEAD = 32  # features of a head of attention
 BATCH_SIZE = 128  # images that are sampled at once
@@ -29,7 +29,7 @@ class Autoregressive(Prior):
         classes: how many labels there are; 0: codes have none.
 
     Raises:
-        InputError: a width that is not a multiple of 32, or less than 1 block.
+        InputError: a width that is not a multiple of 32, or less than 1 block or more than 100.
 
     >>> prior = Autoregressive(width=32, blocks=1)
     >>> prior.build((None, 2, 2, 3), codes=16)
@@ -40,15 +40,18 @@ class Autoregressive(Prior):
     number = ("width", int)
     has_network = True
     is_of_tokens = True
-    takes = ("guidance", "top_p")
 
     def __init__(self, width: int = 128, blocks: int = 4, classes: int = 0, **kwargs):
         super().__init__(**kwargs)
-        if width < HEAD or width % HEAD or blocks < 1:
-            raise InputError(f"a width of {width} and {blocks} blocks are not possible; give a multiple of {HEAD}")
+        if width < HEAD or width % HEAD or not 1 <= blocks <= MOST_BLOCKS:
+            raise InputError(
+                f"a width of {width} and {blocks} blocks are not possible; give a multiple of {HEAD}, and 1 to "
+                f"{MOST_BLOCKS} blocks"
+            )
         self.width = width
         self.blocks = blocks
         self.classes = classes
+        self.takes = ("guidance", "top_p") if self.classes else ("top_p",)
 
     def build(self, latent_shape, image_shape=None, codes=None):
         super().build(latent_shape, codes=codes)

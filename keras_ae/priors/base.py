@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 DROPPED = -1.2815515655446004  # a normal number is below it once in ten times: so often a label is left out
+MOST_BLOCKS = 100  # of a network: a file may ask for any number
 
 
 class Prior(keras.layers.Layer):

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_ae.errors import InputError
-from keras_ae.priors.base import DROPPED, Prior
+from keras_ae.priors.base import DROPPED, MOST_BLOCKS, Prior
 
 EMBEDDING = 128  # features that tell the network of time and class
 FREQUENCIES = 32  # of the sines that time becomes
@@ -33,7 +33,7 @@ class FlowMatching(Prior):
         classes: how many labels there are; 0: codes have none.
 
     Raises:
-        InputError: a width that is not a multiple of 8, or less than 1 block.
+        InputError: a width that is not a multiple of 8, or less than 1 block or more than 100.
 
     >>> prior = FlowMatching(width=8, blocks=1)
     >>> prior.build((None, 2, 2, 3))
@@ -43,15 +43,18 @@ class FlowMatching(Prior):
 
     number = ("width", int)
     has_network = True
-    takes = ("guidance",)
 
     def __init__(self, width: int = 96, blocks: int = 3, classes: int = 0, **kwargs):
         super().__init__(**kwargs)
-        if width < GROUPS or width % GROUPS or blocks < 1:
-            raise InputError(f"a width of {width} and {blocks} blocks are not possible; give a multiple of {GROUPS}")
+        if width < GROUPS or width % GROUPS or not 1 <= blocks <= MOST_BLOCKS:
+            raise InputError(
+                f"a width of {width} and {blocks} blocks are not possible; give a multiple of {GROUPS}, and 1 to "
+                f"{MOST_BLOCKS} blocks"
+            )
         self.width = width
         self.blocks = blocks
         self.classes = classes
+        self.takes = ("guidance",) if self.classes else ()
 
     def build(self, latent_shape, image_shape=None, codes=None):
         super().build(latent_shape)

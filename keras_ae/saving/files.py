@@ -88,7 +88,7 @@ def read_model(
     path = Path(path)
     content, metadata = _read(path, own)
     if not trust:
-        with _reported(path), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with _reported(path, own), zipfile.ZipFile(io.BytesIO(content)) as archive:
             check(archive, memory)
     try:
         # keras.saving.load_model takes paths only, and what a path leads to may change between two readings.
@@ -133,7 +133,7 @@ def read_metadata(path: Path | str) -> dict:
 def _read(path: Path, own: bool = True) -> tuple[bytes, dict]:
     """All bytes of the file, and the metadata in them."""
     if not path.is_file():
-        raise InputError(f"there is no file {path}; give a .keras file written by train/vae.py")
+        raise InputError(f"there is no file {path}; give a .keras file")
     try:
         content = path.read_bytes()
         archive = zipfile.ZipFile(io.BytesIO(content))
@@ -162,14 +162,13 @@ def _first(error: BaseException) -> BaseException:
 
 
 @contextlib.contextmanager
-def _reported(path: Path):
+def _reported(path: Path, own: bool = True):
     """Makes what is found in a file of a stranger one line."""
     try:
         yield
     except RefusedError as error:
-        raise InputError(
-            f"{path} is refused: {error}. If you know who made it, --trust (in Python trust=True) loads it"
-        ) from error
+        way_out = "--trust (in Python trust=True)" if own else "in Python load_network(path, trust=True)"
+        raise InputError(f"{path} is refused: {error}. If you know who made it, {way_out} loads it") from error
     except Exception as error:  # the file may hold anything, and what reads it stumbles in as many ways
         if isinstance(first := _first(error), InputError):  # of a class of ours, in what Keras made of it
             raise InputError(f"{path} is refused: {first}") from error

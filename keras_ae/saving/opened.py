@@ -36,6 +36,8 @@ def open_model(path: Path | str, *, trust: bool = False, memory: int = MEMORY) -
     """
     path = Path(path)
     model, metadata = read_model(path, trust=trust, memory=memory)
+    if metadata.get("model") == "classifier":
+        raise InputError(f"{path} holds a classifier, whose features train/vae.py --features takes")
     if not isinstance(model, VAE) and "image" not in _inputs(model):
         raise InputError(f"{path} holds a model without an input named 'image'; use it with load_model")
     saved = SavedModel(path, model, metadata)

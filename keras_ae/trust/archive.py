@@ -17,7 +17,7 @@ class RefusedError(ValueError):
 
 
 def check_members(archive: zipfile.ZipFile) -> None:
-    """Returns if the archive holds the members that `save_model` writes, stored as they are, and undamaged."""
+    """Returns if the archive holds the members that `save_model` or Keras writes, as they are, and undamaged."""
     names = archive.namelist()
     if len(names) != len(set(names)) or set(names) | {METADATA} != MEMBERS:  # Keras's own files lack ours
         unknown = sorted(set(names) - MEMBERS) or sorted(MEMBERS - set(names)) or names

@@ -198,7 +198,7 @@ def test_a_step_that_is_not_finite_moves_no_codebook():
     broken = images.copy()
     broken[1, 2, 3] = 1e30
     broken[2] = np.nan
-    vae._checked_target = lambda x, y, sample_weight: y  # which would refuse these images
+    vae.checked_target = lambda x, y, sample_weight: y  # which would refuse these images
     assert vae.fit(broken, batch_size=4, verbose=0).history["skipped_steps"] == [1]
     for weight, old in zip(vae.latent.weights, before, strict=True):
         np.testing.assert_array_equal(to_numpy(weight.value), old)

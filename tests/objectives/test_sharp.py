@@ -58,7 +58,8 @@ def test_features_must_be_those_of_images():
         FeatureDistance(net, ["conv_9"])
     with pytest.raises(InputError, match=r"these are \(None, 16\): name others|these are \(None, 8\): name others"):
         FeatureDistance(net, ["features"])
-    for wrong in (keras.Sequential(), keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])):
+    unknown = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(2, 3)])
+    for wrong in (keras.Sequential(), keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), unknown):
         with pytest.raises(InputError, match="features come from a functional model of images"):
             FeatureDistance(wrong)
     flat = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
@@ -78,10 +79,27 @@ def test_hinges_are_numpys():
     np.testing.assert_allclose(model, -false.mean(1), rtol=1e-4, atol=1e-5)
     expected = (np.maximum(0, 1 - true) + np.maximum(0, 1 + false)).mean(1)
     np.testing.assert_allclose(discriminator, expected, rtol=1e-4)
-    assert {True, False} <= set((true > 1).ravel()) | set((false < -1).ravel())
+    assert {True, False} == set((true > 1).ravel()) == set((false < -1).ravel())
     weights = [float(adversarial.weight_at(tensor(step))) for step in (0, 5, 10, 1000)]
     np.testing.assert_allclose(weights, [0, 0.25, 0.5, 0.5])
     assert float(Adversarial(net, weight=0.5).weight_at(tensor(1))) == 0.5
+
+
+def test_the_network_stays_its_owners():
+    net = network()
+    distance = FeatureDistance(net)
+    before = distance(*map(tensor, (images(), images(seed=1))))
+    assert len(net.trainable_variables) == len(net.weights)
+    assert not distance.trainable_variables
+    net.weights[0].assign(0 * net.weights[0])
+    np.testing.assert_array_equal(to_numpy(distance(*map(tensor, (images(), images(seed=1))))), to_numpy(before))
+
+
+@pytest.mark.parametrize("build", [build_classifier, build_discriminator])
+def test_widths_that_do_not_divide_are_refused(build):
+    for width in (0, 4, 12):
+        with pytest.raises(InputError, match=f"a width of {width} is not possible; give a multiple of 8"):
+            build((8, 8, 3), width=width, **({"classes": 3} if build is build_classifier else {}))
 
 
 @pytest.mark.parametrize(("side", "patches"), [(4, 2), (28, 7), (32, 8), (96, 12), (45, 12)])

@@ -271,6 +271,12 @@ def _filled(x):
     return missing.FillMissing()([x, mask])
 
 
+def _of_many_blocks(prior):
+    prior.blocks = 10**9
+    return prior
+
+
+BLOCKS = "1000000000 blocks are not possible"
 CONTRADICTION = r"is damaged \(ValueError\)"  # the layer is built for another image than it gets
 KINDS = {
     # More weights than the file holds
@@ -336,6 +342,8 @@ KINDS = {
     ),
     "IWAE, draws": Kind("memory", r"one image takes [\d,]+ MiB", part("objective", objectives.IWAE(10_000))),
     # Time
+    "FlowMatching, blocks": Kind("time", BLOCKS, part("prior", _of_many_blocks(priors.FlowMatching()))),
+    "Autoregressive, blocks": Kind("time", BLOCKS, part("prior", _of_many_blocks(priors.Autoregressive()))),
     "FillMissing, iterations": Kind(
         "time",
         "10000000000 iterations are not possible",
