@@ -10,6 +10,7 @@ training that was stopped resumes. A row takes about an hour of two cores.
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -86,6 +87,7 @@ def main() -> None:
     add("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"some of {', '.join(ROWS)}")
     add("--epochs", type=flags.positive, help="instead of each row's own")
     add("--draws", type=flags.positive, help="of the measurement, instead of each row's own")
+    add("--images", type=flags.positive, metavar="N", help="measure the first N test images alone")
     add("--batch-size", type=flags.positive, help="images a step, instead of each row's own")
     precisions = ("float32", "mixed_bfloat16")
     add("--precision", choices=precisions, default="float32", help="of training and measurement")
@@ -113,7 +115,9 @@ def measured(args, row: str, name: str, settings: dict, plan: dict, draws: int):
         settings = {"kl_warmup_steps": round(WARMUP * steps), **settings}
     vae, seconds = trained(folder, dataset, settings, epochs, batch_size, args.seed, args.precision)
     validation = evaluate(vae, dataset.validation)["elbo"] if len(dataset.validation) else None
-    return epochs, seconds, validation, evaluate(vae, dataset, draws=draws, kept=folder, verbose=sys.stderr.isatty())
+    test = replace(dataset.test, indices=dataset.test.indices[: args.images])
+    measures = evaluate(vae, test, draws=draws, kept=folder, verbose=sys.stderr.isatty())
+    return epochs, seconds, validation, measures
 
 
 def as_row(row, epochs, seconds, validation, test) -> str:
