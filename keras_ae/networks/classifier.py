@@ -30,7 +30,7 @@ def build_classifier(image_shape: tuple[int, int, int], classes: int, *, width: 
     """
     check_width(width, GROUPS)
     image = keras.Input(image_shape, name="image")
-    x = Conv2D(width, 3, padding="same")(layers.Rescaling(2.0, -1.0)(image))
+    x = Conv2D(width, 3, padding="same")(image)
     levels = 1 + max(0, round(math.log2(min(image_shape[:2]) / 8)))
     for level in range(1, levels + 1):
         if level > 1:

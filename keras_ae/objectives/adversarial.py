@@ -22,7 +22,7 @@ class Adversarial(keras.layers.Layer):
     >>> from keras_ae.networks import build_discriminator
     >>> adversarial = Adversarial(build_discriminator((8, 8, 1), width=8), weight=0.001)
     >>> image, made = ops.ones((2, 8, 8, 1)), ops.zeros((2, 8, 8, 1))
-    >>> [loss.shape for loss in adversarial(image, made)]
+    >>> [tuple(loss.shape) for loss in adversarial(image, made)]
     [(2,), (2,)]
     """
 

@@ -60,7 +60,8 @@ def check_takes_images(network: keras.Model, name: str) -> None:
     Raises:
         InputError: it does not.
 
-    >>> check_takes_images(keras.Sequential([keras.Input((8, 8, 3))]), "it")
+    >>> image = keras.Input((8, 8, 3))
+    >>> check_takes_images(keras.Model(image, image + 1), "it")
     """
     shapes = [tuple(tensor.shape[1:]) for tensor in getattr(network, "inputs", None) or []]
     if len(shapes) != 1 or len(shapes[0]) != 3 or None in shapes[0] or shapes[0][2] not in (1, 3):
@@ -72,8 +73,9 @@ def check_takes_images(network: keras.Model, name: str) -> None:
 def fitted_to(network: keras.Model, images):
     """Images (batch, height, width, channels), scaled to the size that a network takes, grey or in colours.
 
-    >>> fitted_to(keras.Sequential([keras.Input((8, 8, 3))]), ops.ones((2, 5, 6, 1))).shape[1:]
-    (8, 8, 3)
+    >>> image = keras.Input((8, 8, 3))
+    >>> tuple(fitted_to(keras.Model(image, image + 1), ops.ones((2, 5, 6, 1))).shape)
+    (2, 8, 8, 3)
     """
     height, width, channels = network.inputs[0].shape[1:]
     if channels == 3 and images.shape[-1] == 1:

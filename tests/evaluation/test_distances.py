@@ -130,9 +130,7 @@ def test_any_network_of_images_gives_features():
     np.testing.assert_allclose(FeatureNetwork.of(of_places, "places")([images]), expected, atol=1e-5)
     features = FeatureNetwork.of(net, "a classifier")
     assert features([images[:3], images[3:]]).shape == (7, 8)
-    with pytest.raises(
-        InputError, match=r"from a network of images \(height, width, 1 or 3\); it takes \[\(None, 4\)\]"
-    ):
+    with pytest.raises(InputError, match=r"\(height, width, 1 or 3 channels\); it takes \[\(4,\)\]"):
         FeatureNetwork.of(keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]), "it")
 
 

@@ -160,7 +160,7 @@ def test_samples_of_a_prior_that_was_not_fitted_warn(settings, tmp_path):
     assert list(draw(vae, "epoch 1")) == ["reconstructions"]
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error:the codes of this model")
 def test_samples_of_a_prior_that_fits_do_not_warn():
     for settings in ({}, {"objective": "iwae:2"}, {"beta": 0.05, "prior": "mixture:2"}, {"beta": 0.05}):
         keras_ae.build_vae((8, 8, 3), 2, width=4, **settings).sample(2)

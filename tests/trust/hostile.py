@@ -24,6 +24,7 @@ from keras.src.saving import saving_lib
 import keras_ae
 from keras_ae import objectives, priors
 from keras_ae.layers import missing
+from keras_ae.priors import autoregressive, flow_matching
 from keras_ae.trust import CONFIG, METADATA, WEIGHTS
 
 MANY = 2 * 10**7  # numbers, 80 MB
@@ -96,7 +97,11 @@ def built_for(class_name, shape, **values):
 
 def part(name, member):
     """Another member of the family, which the file has no weights of."""
-    return with_config(lambda config: config.update({name: keras.saving.serialize_keras_object(member)}))
+    return with_config(with_part(name, member))
+
+
+def with_part(name, member):
+    return lambda config: config.update({name: keras.saving.serialize_keras_object(member)})
 
 
 def _encoder(build) -> keras.Model:
@@ -277,6 +282,7 @@ def _of_many_blocks(prior):
 
 
 BLOCKS = "1000000000 blocks are not possible"
+MANY_BLOCKS = with_part("prior", _of_many_blocks(priors.Autoregressive()))
 CONTRADICTION = r"is damaged \(ValueError\)"  # the layer is built for another image than it gets
 KINDS = {
     # More weights than the file holds
@@ -343,7 +349,7 @@ KINDS = {
     "IWAE, draws": Kind("memory", r"one image takes [\d,]+ MiB", part("objective", objectives.IWAE(10_000))),
     # Time
     "FlowMatching, blocks": Kind("time", BLOCKS, part("prior", _of_many_blocks(priors.FlowMatching()))),
-    "Autoregressive, blocks": Kind("time", BLOCKS, part("prior", _of_many_blocks(priors.Autoregressive()))),
+    "Autoregressive, blocks": Kind("time", BLOCKS, then(quantised, MANY_BLOCKS)),
     "FillMissing, iterations": Kind(
         "time",
         "10000000000 iterations are not possible",
@@ -426,7 +432,8 @@ def seen(name: str, path: Path, folder: Path) -> str:
 def _harm(name, path, folder) -> str:
     before = _peak()
     warnings.simplefilter("ignore")
-    missing.MOST_ITERATIONS = 10**12  # our one check that is no part of the loader
+    missing.MOST_ITERATIONS = 10**12  # our checks that are no part of the loader
+    autoregressive.MOST_BLOCKS = flow_matching.MOST_BLOCKS = 10**12
     try:
         if name in COMPRESSED:
             zipfile.ZipFile(path).read(COMPRESSED[name])
