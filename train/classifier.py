@@ -13,7 +13,7 @@ def parser() -> _flags.Parser:
     _flags.add_backend(parser)
     _flags.add_data(parser, "shapes", training=True)
     add = parser.add_argument_group("model").add_argument
-    add("--width", type=_types.features, default=32, help="features of the first level, a multiple of 8")
+    add("--width", type=_types.features, default=32, help="features of the first level")
     _flags.add_training(parser, "classifier")
     return parser
 

@@ -55,16 +55,6 @@ def code_shape(latent_dim: int | tuple[int, ...], image_shape: tuple[int, int, i
     return shape
 
 
-def check_width(width: int, groups: int) -> None:
-    """Returns if so many features can be normalised in groups.
-
-    Raises:
-        InputError: they cannot.
-    """
-    if width < groups or width % groups:
-        raise InputError(f"a width of {width} is not possible; give a multiple of {groups}")
-
-
 def label_input(num_classes: int | None) -> list:
     """The label as an input, or none."""
     return [] if num_classes is None else [keras.Input((), dtype="int32", name="label")]

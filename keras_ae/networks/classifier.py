@@ -6,9 +6,7 @@ import keras
 from keras import layers
 
 from keras_ae.layers import Conv2D
-from keras_ae.networks.base import check_width
 
-GROUPS = 8  # of features that are normalised together
 FEATURES = "features_"  # how the names of the layers begin that others may look at
 
 
@@ -20,26 +18,19 @@ def build_classifier(image_shape: tuple[int, int, int], classes: int, *, width: 
     places.
 
     Args:
-        width: features of the first level, a multiple of 8; each other has twice as many as the one above.
-
-    Raises:
-        InputError: a width that is not possible.
+        width: features of the first level; each other has twice as many as the one above.
 
     >>> build_classifier((32, 32, 3), classes=10, width=8).output_shape
     (None, 10)
     """
-    check_width(width, GROUPS)
     image = keras.Input(image_shape, name="image")
     x = Conv2D(width, 3, padding="same")(image)
     levels = 1 + max(0, round(math.log2(min(image_shape[:2]) / 8)))
     for level in range(1, levels + 1):
         if level > 1:
             x = Conv2D(width * 2 ** (level - 1), 4, strides=2, padding="same")(x)
-        y = layers.Activation("silu")(layers.GroupNormalization(GROUPS)(x))
-        y = Conv2D(x.shape[-1], 3, padding="same")(y)
-        y = layers.Activation("silu")(layers.GroupNormalization(GROUPS)(y))
+        y = Conv2D(x.shape[-1], 3, padding="same", activation="silu")(layers.Activation("silu")(x))
         y = Conv2D(x.shape[-1], 3, padding="same", kernel_initializer="zeros")(y)
         x = layers.Add(name=f"{FEATURES}{level}")([x, y])
-    x = layers.Activation("silu")(layers.GroupNormalization(GROUPS)(x))
-    x = layers.GlobalAveragePooling2D(name="features")(x)
+    x = layers.GlobalAveragePooling2D(name="features")(layers.Activation("silu")(x))
     return keras.Model(image, layers.Dense(classes, dtype="float32", name="logits")(x), name="classifier")

@@ -45,18 +45,18 @@ def test_the_loss_is_the_sum_of_its_parts():
     results = sharp().evaluate(images, verbose=0, return_dict=True)
     own = vae().evaluate(images, verbose=0, return_dict=True)
     model = vae()
-    made = model.reconstruct(images)
-    clipped = sharp().features(images, keras.ops.convert_to_tensor(made))
+    made = model.decoder(keras.ops.convert_to_tensor(model.code(images)))
+    features = to_numpy(sharp().features(keras.ops.convert_to_tensor(images), made))
     assert results.keys() == own.keys() | {"features"}
     np.testing.assert_allclose(results["loss"], own["loss"] + 0.01 * 192 * results["features"], rtol=1e-5)
-    assert abs(results["features"] - to_numpy(clipped).mean()) < 0.2 * results["features"]  # which are clipped
+    np.testing.assert_allclose(results["features"], features.mean(), rtol=1e-4)
     fit = sharp()
     logs = {name: values[0] for name, values in fit.fit(images, batch_size=6, verbose=0).history.items()}
     expected = own["loss"] + 0.01 * 192 * (logs["features"] + logs["adversarial"])
     np.testing.assert_allclose(logs["loss"], expected, rtol=1e-4)
     true, false = (to_numpy(sharp().adversarial.discriminator(x)) for x in (images, made))
     expected = np.maximum(0, 1 - true).mean() + np.maximum(0, 1 + false).mean()
-    np.testing.assert_allclose(logs["discriminator"], expected, rtol=0.02)
+    np.testing.assert_allclose(logs["discriminator"], expected, rtol=1e-4)
 
 
 def test_a_weight_of_0_leaves_the_model_as_it_is_and_the_discriminator_learns():
@@ -79,7 +79,7 @@ def test_each_learns_from_its_own_loss():
     losses = fit.fit(images, batch_size=6, epochs=30, verbose=0).history["discriminator"]
     assert moved(before, fit.vae) == 0
     assert losses[-1] < 0.9 * losses[0]
-    fit = sharp(features=False, weight=1.0, optimizers=[keras.optimizers.SGD(1e-5), keras.optimizers.SGD(0.0)])
+    fit = sharp(features=False, weight=1.0, optimizers=[keras.optimizers.Adam(1e-2), keras.optimizers.SGD(0.0)])
     before = weights(fit.adversarial.discriminator)
     losses = fit.fit(images, batch_size=6, epochs=30, verbose=0).history["adversarial"]
     assert moved(before, fit.adversarial.discriminator) == 0
@@ -92,9 +92,9 @@ def test_features_pull_the_model():
         sharp(adversarial=False, weight=weight, optimizers=keras.optimizers.Adam(1e-2))
         .fit(images, batch_size=6, epochs=30, verbose=0)
         .history["features"]
-        for weight in (0.0, 1.0)
+        for weight in (0.0, 10.0)
     ]
-    assert histories[1][-1] < 0.9 * histories[0][-1]
+    assert histories[1][-1] < 0.95 * histories[0][-1]
 
 
 def test_a_step_that_is_not_finite_changes_neither():
@@ -138,8 +138,9 @@ def test_both_learn_in_half_precision(policy):
         fit = sharp(optimizers=[keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3)])
     assert isinstance(fit.optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
     before = weights(fit.vae), weights(fit.adversarial.discriminator)
-    logs = fit.fit(batch()["image"], batch_size=6, epochs=3, verbose=0).history
-    assert logs["skipped_steps"] == [0.0] * 3
+    skipped = fit.fit(batch()["image"], batch_size=6, epochs=15, verbose=0).history["skipped_steps"]
+    assert skipped[-1] == 0  # once the loss scale of float16 has come down
+    assert policy == "mixed_float16" or not any(skipped)
     assert moved(before[0], fit.vae) > 0.8 * len(before[0])
     assert moved(before[1], fit.adversarial.discriminator) >= len(before[1]) - 1
 

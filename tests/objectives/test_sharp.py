@@ -95,13 +95,6 @@ def test_the_network_stays_its_owners():
     np.testing.assert_array_equal(to_numpy(distance(*map(tensor, (images(), images(seed=1))))), to_numpy(before))
 
 
-@pytest.mark.parametrize("build", [build_classifier, build_discriminator])
-def test_widths_that_do_not_divide_are_refused(build):
-    for width in (0, 4, 12):
-        with pytest.raises(InputError, match=f"a width of {width} is not possible; give a multiple of 8"):
-            build((8, 8, 3), width=width, **({"classes": 3} if build is build_classifier else {}))
-
-
 @pytest.mark.parametrize(("side", "patches"), [(4, 2), (28, 7), (32, 8), (96, 12), (45, 12)])
 def test_a_discriminator_judges_patches(side, patches):
     assert build_discriminator((side, side, 1), width=8).output_shape == (None, patches, patches, 1)
