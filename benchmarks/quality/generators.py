@@ -2,10 +2,11 @@
 
 python benchmarks/quality/generators.py --dataset cifar10 saved_models/vae_cifar10.keras runs/prior/model.keras
 
-Each row is a saved model that samples. Distances are between features of EfficientNet-Lite0, or of `--features`: those
-of samples against as many training images. "Energy" is that of the differences between neighbouring pixels, over real
-images': below 1 is blurred. "Class" is the share of samples of the class that was asked for, as the 5 nearest training
-images say. The last row is the floor: other training images. Seconds are those of drawing the samples.
+Each row is a saved model that samples, or samples that `pythae_generators.py` wrote. Distances are between features of
+EfficientNet-Lite0, or of `--features`: those of samples against as many training images. "Energy" is that of the
+differences between neighbouring pixels, over real images': below 1 is blurred. "Class" is the share of samples of the
+class that was asked for, as the 5 nearest training images say. The last row is the floor: other real images. Seconds
+are those of drawing the samples.
 """
 
 import sys
@@ -26,7 +27,7 @@ ROWS = 500  # samples whose distances to all training images are held at once
 
 def main() -> None:
     parse = parser(__doc__, "cifar10")
-    parse.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of models that sample")
+    parse.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of models that sample, or .npz")
     parse.add_argument("--names", nargs="+", metavar="NAME", help="of the rows (default: the files')")
     parse.add_argument("--count", type=flags.positive, default=10_000, help="samples of each")
     parse.add_argument("--guidance", nargs="+", type=float, metavar="X", help="of each, where its prior takes it")
@@ -34,7 +35,7 @@ def main() -> None:
     parse.add_argument("--output", type=Path, metavar="FILE", help="a picture")
     args = parse.parse_args()
     prepare(parse, args.backend)
-    from keras_ae import open_model, pictures
+    from keras_ae import pictures
     from keras_ae.evaluation import distances, feature_networks
     from keras_ae.saving import load_network
 
@@ -48,14 +49,11 @@ def main() -> None:
     real = dataset.train.batch(slice(0, args.count))["image"]
     shown = {"training images": dataset.train.batch(slice(0, SHOWN))["image"]}
     for number, file in enumerate(args.files):
-        vae = open_model(file).model
-        guidance = {"guidance": args.guidance[number]} if args.guidance and "guidance" in vae.prior.takes else {}
         name = args.names[number] if args.names else file.stem
-        started = time.perf_counter()
-        made = np.concatenate(list(distances.sampled(vae, args.count, seed=0, **guidance)))
-        seconds = time.perf_counter() - started
+        guidance = args.guidance[number] if args.guidance else None
+        made, seconds, labelled = drawn(file, args.count, guidance)
         results = distances.of_images([made], dataset.train, args.count, network)
-        results |= {"energy": energy(made) / energy(real), "class": right(made, dataset, vae.samples_classes)}
+        results |= {"energy": energy(made) / energy(real), "class": right(made, dataset, labelled)}
         print(as_row(name, results, f"{seconds:.0f}"), flush=True)
         shown[name] = made[:SHOWN]
     floor = {name.removesuffix("_floor"): value for name, value in results.items() if name.endswith("_floor")}
@@ -65,6 +63,21 @@ def main() -> None:
     print(as_row("other real images", floor, ""))
     if args.output:
         pictures.grid(np.stack(list(shown.values())), list(shown)).save(args.output)
+
+
+def drawn(file: Path, count: int, guidance: float | None) -> tuple[np.ndarray, float, bool]:
+    """Samples, the seconds they took, and whether their classes take turns."""
+    from keras_ae import open_model
+    from keras_ae.evaluation import distances
+
+    if file.suffix == ".npz":
+        with np.load(file) as held:
+            return (held["images"][:count] / np.float32(255)), float(held["seconds"]), False
+    vae = open_model(file).model
+    settings = {"guidance": guidance} if guidance is not None and "guidance" in vae.prior.takes else {}
+    started = time.perf_counter()
+    made = np.concatenate(list(distances.sampled(vae, count, seed=0, **settings)))
+    return made, time.perf_counter() - started, vae.samples_classes
 
 
 def energy(images: np.ndarray) -> float:
