@@ -132,6 +132,23 @@ def test_a_traversal_moves_the_first_image_to_both_sides():
             np.testing.assert_allclose(rows[row, step], vae.decode(moved[None], 2)[0], atol=1e-5)
 
 
+def test_a_traversal_under_another_prior_spans_that_prior():
+    vae = keras_ae.build_vae((8, 8, 1), 2, prior="mixture:1", network="mlp", width=4)
+    vae.prior.means.assign([[3.0, -2.0]])
+    vae.prior.log_vars.assign([[2 * np.log(0.5)] * 2])
+    latents, rows = vae.traverse(np.zeros((3, 8, 8, 1)), count=2, steps=3, span=1.0)
+    z = np.tile(vae.encode(np.zeros((1, 8, 8, 1)))[0], (3, 1))
+    z[:, latents[0]] = np.array([3, -2])[latents[0]] + 0.5 * np.array([-1, 0, 1])
+    np.testing.assert_allclose(rows[0], vae.decode(z), atol=0.02)
+
+
+def test_an_image_counts_once_for_each_draw_and_each_image_of_the_prior():
+    counts = {"standard": 1, "mixture:3": 1, "vamp:3": 4}
+    for prior, count in counts.items():
+        assert keras_ae.build_vae((8, 8, 1), 2, prior=prior, width=4).images_at_once == count
+    assert keras_ae.build_vae((8, 8, 1), 2, objective="iwae:5", width=4).images_at_once == 5
+
+
 def test_models_without_labels_take_none():
     vae = small_vae(conditioning="none")
     assert vae.sample(3, seed=0).shape == (3, 8, 8, 3)

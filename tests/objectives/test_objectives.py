@@ -5,6 +5,7 @@ from scipy import stats
 
 from keras_ae import InputError
 from keras_ae.objectives import (
+    ELBO,
     LIKELIHOODS,
     ActiveUnits,
     Inference,
@@ -153,6 +154,11 @@ def test_what_likelihoods_say_of_themselves(name, output_bias, is_density, varia
     assert weights == (["log_variance"] if name == "gaussian_learned" else [])
     expected = 1 / (1 + np.exp(-2.0)) if name == "bernoulli" else 2.0
     np.testing.assert_allclose(to_numpy(likelihood.mean(tensor([2.0]))), [expected], rtol=1e-6)
+
+
+def test_an_elbo_weighs_its_kl_once_where_nothing_is_said():
+    elbo = ELBO()
+    assert (elbo.beta, elbo.free_bits, elbo.kl_warmup_steps) == (1, 0, 0)
 
 
 def test_elbo_is_log_likelihood_minus_kl_whatever_beta_and_free_bits(random):

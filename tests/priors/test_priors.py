@@ -131,3 +131,10 @@ def test_the_memory_of_a_density_holds_its_arrays(name, least):
     made = get_prior(name)
     made.build((None, 2), (None, 4, 2, 1))
     assert least <= made.scratch(None, None) <= 10 * least
+
+
+def test_a_coupling_has_two_hidden_layers():
+    made = FlowPrior(1, hidden=7)
+    made.build((None, 4))
+    shapes = [tuple(weight.shape) for weight in made.weights if len(weight.shape) == 2]
+    assert shapes == [(2, 7), (7, 7), (7, 4)]
