@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
+import keras_ae
 from keras_ae import InputError
 from keras_ae.objectives import Draw, Inference, TotalCorrelation, kl_per_latent
 from keras_ae.objectives.total_correlation import stratified_log_weights
@@ -94,3 +95,14 @@ def test_a_batch_that_is_no_sample_of_the_images_is_refused():
     for rows, images in ((1, 50), (4, 3)):
         with pytest.raises(InputError, match=f"of a batch of {rows} among {images} images is not known"):
             estimate(mean[:rows], mean[:rows], log_var[:rows], images)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, 6.0])
+def test_the_loss_has_its_weight_less_the_one_that_the_kl_brings(weight):
+    vae = keras_ae.build_vae((4, 4, 1), 2, network="mlp", width=4, regularizers=[TotalCorrelation(weight, images=50)])
+    vae.compile(keras.optimizers.SGD(0.0))
+    images = np.random.default_rng(0).random((5, 4, 4, 1), "float32")
+    logs = {name: values[0] for name, values in vae.fit(images, batch_size=5, verbose=0).history.items()}
+    expected = logs["reconstruction"] + logs["kl"] + (weight - 1) * logs["tc"]
+    np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
+    assert abs(logs["tc"]) > 1e-3
