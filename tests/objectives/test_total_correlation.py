@@ -10,6 +10,7 @@ import keras_ae
 from keras_ae import InputError
 from keras_ae.objectives import Draw, Inference, TotalCorrelation, kl_per_latent
 from keras_ae.objectives.total_correlation import stratified_log_weights
+from tests.helpers import set_weights
 
 to_numpy = keras.ops.convert_to_numpy
 tensor = keras.ops.convert_to_tensor
@@ -100,6 +101,7 @@ def test_a_batch_that_is_no_sample_of_the_images_is_refused():
 @pytest.mark.parametrize("weight", [0.0, 1.0, 6.0])
 def test_the_loss_has_its_weight_less_the_one_that_the_kl_brings(weight):
     vae = keras_ae.build_vae((4, 4, 1), 2, network="mlp", width=4, regularizers=[TotalCorrelation(weight, images=50)])
+    set_weights(vae.weights)
     vae.compile(keras.optimizers.SGD(0.0))
     images = np.random.default_rng(0).random((5, 4, 4, 1), "float32")
     logs = {name: values[0] for name, values in vae.fit(images, batch_size=5, verbose=0).history.items()}
