@@ -85,15 +85,26 @@ def recipe(
     >>> round(float(optimizer.learning_rate), 5)  # a tenth of the peak, at first
     0.0003
     """
-    total = steps * epochs
+    return Muon(schedule(steps * epochs, learning_rate), global_clipnorm=clip_norm or None)
+
+
+def schedule(total: int, learning_rate: float) -> keras.optimizers.schedules.CosineDecay:
+    """A warm-up over a tenth of all steps or 300, whichever comes first, and a cosine decay to 0.
+
+    Args:
+        total: steps.
+        learning_rate: its peak.
+
+    >>> [round(float(schedule(100, 1.0)(step)), 3) for step in (0, 10, 55, 100)]
+    [0.1, 1.0, 0.5, 0.0]
+    """
     warmup = min(300, total // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
+    return keras.optimizers.schedules.CosineDecay(
         0.1 * learning_rate,
         total - warmup,
         warmup_target=learning_rate,
         warmup_steps=warmup,
     )
-    return Muon(schedule, global_clipnorm=clip_norm or None)
 
 
 @keras.saving.register_keras_serializable("keras_ae")

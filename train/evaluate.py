@@ -88,14 +88,10 @@ def main() -> None:
 def _print_distances(args, saved, dataset, split) -> None:
     from keras_ae import InputError
     from keras_ae.evaluation import as_table, distances, feature_networks
-    from keras_ae.saving import load_network
 
     if not saved.is_vae:
         raise InputError("only a VAE has samples and reconstructions to compare; leave out --distances")
-    if args.features:
-        network = feature_networks.FeatureNetwork.of(load_network(args.features), args.features.name)
-    else:
-        network = feature_networks.efficientnet_lite0(args.cache_dir)
+    network = feature_networks.open_network(args.features, args.cache_dir)
     count = args.count or min(COMPARED, len(split) // 2)
     if args.distances == "samples":
         guidance = {} if args.guidance is None else {"guidance": args.guidance}

@@ -94,13 +94,11 @@ def _encode(args, saved, path: Path) -> None:
 
 def _train(args, vae, dataset, folder: Path, output: Path) -> None:
     import keras
-    from keras.optimizers.schedules import CosineDecay
 
-    from keras_ae import callbacks, data, models, pictures, train
+    from keras_ae import callbacks, data, models, optimizers, pictures, train
 
     total = args.epochs * data.steps_per_epoch(dataset.train, args.batch_size)
-    warmup = min(300, total // 10)
-    rate = CosineDecay(args.learning_rate / 10, total - warmup, warmup_target=args.learning_rate, warmup_steps=warmup)
+    rate = optimizers.schedule(total, args.learning_rate)
     fit = models.PriorFit(vae, seed=args.seed)
     fit.compile(keras.optimizers.AdamW(rate, weight_decay=1e-2))
     settings = {name: getattr(args, name) for name in ("epochs", "batch_size", "seed")}

@@ -23,16 +23,6 @@ FEATURES = 128
 SHOWN = 12
 
 
-def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of features (n, d)."""
-    covariances = [np.cov(features, rowvar=False) for features in (one, other)]
-    # The eigenvalues of C1 C2 are those of R C2 R with R the root of C1, which is symmetric.
-    values, vectors = np.linalg.eigh(covariances[0])
-    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariances[1] @ root), 0)).sum()
-    return float(np.square(one.mean(0) - other.mean(0)).sum() + sum(map(np.trace, covariances)) - 2 * shared)
-
-
 def classifier(dataset, epochs: int):
     """A convolutional classifier; its layer "features" (batch, 128) is what images are compared by."""
     import keras
@@ -106,6 +96,7 @@ def main() -> None:
     import keras
 
     from keras_ae import InputError, load_model, pictures
+    from keras_ae.evaluation.distances import frechet_distance
 
     dataset = load(args.dataset, args, limit=args.limit)
     if not dataset.class_names:

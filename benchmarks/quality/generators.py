@@ -37,13 +37,10 @@ def main() -> None:
     prepare(parse, args.backend)
     from keras_ae import pictures
     from keras_ae.evaluation import distances, feature_networks
-    from keras_ae.saving import load_network
 
     dataset = load(args.dataset, args, limit=args.limit)
-    if args.features:
-        network = feature_networks.FeatureNetwork.of(load_network(args.features), args.features.name)
-    else:
-        network = feature_networks.efficientnet_lite0(args.cache_dir)
+    network = feature_networks.open_network(args.features, args.cache_dir)
+    references = distances.of_halves(dataset.train, args.count, network)
     print(f"{args.count:,} images a row, features of {network.name} at {network.size}\n")
     print("| |", " | ".join(SHORT.values()), "| seconds |\n| --- |", " | ".join("---" for _ in SHORT), "| --- |")
     real = dataset.train.batch(slice(0, args.count))["image"]
@@ -52,7 +49,7 @@ def main() -> None:
         name = args.names[number] if args.names else file.stem
         guidance = args.guidance[number] if args.guidance else None
         made, seconds, labelled = drawn(file, args.count, guidance)
-        results = distances.of_images([made], dataset.train, args.count, network)
+        results = distances.compare(network([made]), *references)
         results |= {"energy": energy(made) / energy(real), "class": right(made, dataset, labelled)}
         print(as_row(name, results, f"{seconds:.0f}"), flush=True)
         shown[name] = made[:SHOWN]

@@ -53,9 +53,16 @@ def of_images(
     Raises:
         InputError: the split has too few images; or as `compare`.
     """
+    real, others = of_halves(split, count, network, seed=seed)
+    return compare(network(batches), real, others)
+
+
+def of_halves(split: Split, count: int, network: FeatureNetwork, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The features of the real images that `of_images` compares with, and of those that are the floor: to compare
+    several sets with the same images. Arguments and errors are those of `of_images`."""
     _check_count(count, network.features)
     real, others = _halves(split, count, seed)
-    return compare(network(batches), network(_images(real)), network(_images(others)))
+    return network(_images(real)), network(_images(others))
 
 
 def sampled(vae: VAE, count: int, seed: int = 0, **kwargs) -> Iterator[np.ndarray]:

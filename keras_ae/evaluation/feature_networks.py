@@ -13,6 +13,7 @@ from keras_ae.errors import InputError
 from keras_ae.files import atomic
 from keras_ae.layers import Conv2D, DepthwiseConv2D
 from keras_ae.objectives.features import check_takes_images, fitted_to
+from keras_ae.saving import load_network
 
 NAME = "EfficientNet-Lite0"
 SIDE = 224  # pixels, which it was trained on
@@ -78,6 +79,11 @@ class FeatureNetwork:
     def size(self) -> str:
         """That images are scaled to."""
         return "x".join(map(str, self.network.inputs[0].shape[1:3]))
+
+
+def open_network(path: Path | None, cache_dir: Path | str | None = None) -> FeatureNetwork:
+    """The network of a `.keras` file; `None`: EfficientNet-Lite0. Errors are those of both."""
+    return FeatureNetwork.of(load_network(path), path.name) if path else efficientnet_lite0(cache_dir)
 
 
 def efficientnet_lite0(cache_dir: Path | str | None = None) -> FeatureNetwork:

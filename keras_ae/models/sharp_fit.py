@@ -1,12 +1,14 @@
 """The training of a VAE for sharp images."""
 
+import math
+
 import keras
 from keras import ops
 
 from keras_ae.models.guarded import GuardedModel, Step
 from keras_ae.models.vae import VAE
 from keras_ae.objectives.adversarial import Adversarial
-from keras_ae.objectives.features import FeatureDistance, values_of
+from keras_ae.objectives.features import FeatureDistance
 
 
 class SharpFit(GuardedModel):
@@ -72,7 +74,7 @@ class SharpFit(GuardedModel):
             vectors["adversarial"], vectors["discriminator"] = self.adversarial(image, made)
             added = added + self.adversarial.weight_at(updates) * vectors["adversarial"]
             others = [ops.mean(_weighted(vectors["discriminator"], sample_weight))]
-        vectors["loss"] = vectors["loss"] + _weighted(values_of(image) * added, sample_weight)
+        vectors["loss"] = vectors["loss"] + _weighted(math.prod(image.shape[1:]) * added, sample_weight)
         return Step((ops.mean(vectors["loss"]), *others), vectors, step.outputs)
 
     def adapt(self, split) -> None:

@@ -1,7 +1,5 @@
 """How alike two images are to a network."""
 
-import math
-
 import keras
 from keras import ops
 
@@ -98,12 +96,3 @@ def _outputs(network, names: list[str] | None) -> list:
         shapes = ", ".join(str(tuple(output.shape)) for output in outputs)
         raise InputError(f"features have places, (batch, height, width, channels); these are {shapes}: name others")
     return outputs
-
-
-def values_of(image) -> int:
-    """How many values an image has, of (batch, height, width, channels).
-
-    >>> values_of(ops.zeros((2, 4, 4, 3)))
-    48
-    """
-    return math.prod(image.shape[1:])

@@ -1,13 +1,11 @@
 """A transformer over tokens."""
 
-import math
-
 import keras
 import numpy as np
 from keras import layers, ops
 
 from keras_ae.errors import InputError
-from keras_ae.priors.base import DROPPED, MOST_BLOCKS, Prior
+from keras_ae.priors.base import DROPPED, MOST_BLOCKS, Prior, check_network
 
 HEAD = 32  # features of a head of attention
 BATCH_SIZE = 128  # images that are sampled at once
@@ -43,11 +41,7 @@ class Autoregressive(Prior):
 
     def __init__(self, width: int = 128, blocks: int = 4, classes: int = 0, **kwargs):
         super().__init__(**kwargs)
-        if width < HEAD or width % HEAD or not 1 <= blocks <= MOST_BLOCKS:
-            raise InputError(
-                f"a width of {width} and {blocks} blocks are not possible; give a multiple of {HEAD}, and 1 to "
-                f"{MOST_BLOCKS} blocks"
-            )
+        check_network(width, blocks, HEAD, MOST_BLOCKS)
         self.width = width
         self.blocks = blocks
         self.classes = classes
@@ -58,11 +52,6 @@ class Autoregressive(Prior):
         self.network = self.make_network()
         self.network.trainable = False
         self._of_places = None
-
-    @property
-    def places(self) -> int:
-        """How many tokens an image has."""
-        return math.prod(self.latent_shape[:-1])
 
     def make_network(self) -> keras.Model:
         """The tokens before each place (batch, places), of which the first is `codes`; the places' numbers; labels

@@ -5,6 +5,8 @@ import math
 import keras
 import numpy as np
 
+from keras_ae.errors import InputError
+
 DROPPED = -1.2815515655446004  # a normal number is below it once in ten times: so often a label is left out
 MOST_BLOCKS = 100  # of a network: a file may ask for any number
 
@@ -52,6 +54,11 @@ class Prior(keras.layers.Layer):
     def latents(self) -> int:
         return math.prod(self.latent_shape)
 
+    @property
+    def places(self) -> int:
+        """Of a spatial code: as many as an image has tokens."""
+        return math.prod(self.latent_shape[:-1])
+
     def log_prob(self, z, encode=None):
         """log p(z) of latents (n, *latent_shape): (n,)."""
         raise NotImplementedError
@@ -80,3 +87,16 @@ class Prior(keras.layers.Layer):
     def noise(self, n: int, random: np.random.Generator) -> np.ndarray:
         """(n, *latent_shape), standard normal."""
         return random.standard_normal((n, *self.latent_shape), dtype="float32")
+
+
+def check_network(width: int, blocks: int, multiple: int, most: int) -> None:
+    """Returns if a prior's network can have these sizes.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if width < multiple or width % multiple or not 1 <= blocks <= most:
+        raise InputError(
+            f"a width of {width} and {blocks} blocks are not possible; give a multiple of {multiple}, and 1 to "
+            f"{most} blocks"
+        )

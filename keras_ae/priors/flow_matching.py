@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_ae.errors import InputError
-from keras_ae.priors.base import DROPPED, MOST_BLOCKS, Prior
+from keras_ae.priors.base import DROPPED, MOST_BLOCKS, Prior, check_network
 
 EMBEDDING = 128  # features that tell the network of time and class
 FREQUENCIES = 32  # of the sines that time becomes
@@ -46,11 +46,7 @@ class FlowMatching(Prior):
 
     def __init__(self, width: int = 96, blocks: int = 3, classes: int = 0, **kwargs):
         super().__init__(**kwargs)
-        if width < GROUPS or width % GROUPS or not 1 <= blocks <= MOST_BLOCKS:
-            raise InputError(
-                f"a width of {width} and {blocks} blocks are not possible; give a multiple of {GROUPS}, and 1 to "
-                f"{MOST_BLOCKS} blocks"
-            )
+        check_network(width, blocks, GROUPS, MOST_BLOCKS)
         self.width = width
         self.blocks = blocks
         self.classes = classes
@@ -145,8 +141,7 @@ class FlowMatching(Prior):
 
     def scratch(self, inputs, outputs) -> int:
         """What the network computes of a code, at most."""
-        places = math.prod(self.latent_shape[:-1])
-        return (self.blocks + 1) * places * (24 * self.width + 4 * HEADS * places) + 16 * EMBEDDING
+        return (self.blocks + 1) * self.places * (24 * self.width + 4 * HEADS * self.places) + 16 * EMBEDDING
 
     def get_config(self):
         return {**super().get_config(), "width": self.width, "blocks": self.blocks, "classes": self.classes}

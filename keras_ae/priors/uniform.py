@@ -22,7 +22,7 @@ class Uniform(Prior):
     is_of_tokens = True
 
     def log_prob(self, z, encode=None):
-        return ops.full(ops.shape(z)[:1], -math.prod(self.latent_shape[:-1]) * math.log(self.codes), "float32")
+        return ops.full(ops.shape(z)[:1], -self.places * math.log(self.codes), "float32")
 
     def sample(self, n, random, temperature=1.0, encode=None):
         return random.integers(0, self.codes, (n, *self.latent_shape[:-1]), dtype=np.int32)
