@@ -43,7 +43,7 @@ def test_help_imports_no_framework_and_names_all_there_is(name):
 
 
 def test_encode_and_decode(script, tmp_path):
-    assert smoke(script, "run", "--latent", "fsq:5x5", "--code-size", "4")[0] == 0
+    assert smoke(script, "run", "--latent", "fsq:5x5", "--code-size", "4", "--code-entropy", "0.1")[0] == 0
     code, out, err = script("encode", "run/model.keras", "--backend", BACKEND, "--smoke", "--output", "codes.npz")
     assert code == 0, err
     assert "written: codes.npz, tokens of 19 train images of shapes, 4x4 each" in out

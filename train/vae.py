@@ -24,6 +24,12 @@ def parser() -> _flags.Parser:
     add("--latent-dim", type=_types.features, default=16, help="latent features")
     add("--code-size", type=_types.features, help="of a spatial code instead: N x N places")
     add("--code-channels", type=_types.features, help="features of each place (default: 4; of vq 16; fsq has its own)")
+    add(
+        "--code-entropy",
+        type=_types.not_negative,
+        default=0.0,
+        help="weight of even use of codes, of fsq, such as 0.03",
+    )
     kinds = "mixture:100, vamp:500 (components) or flow:6 (layers)"
     add("--prior", help=f"{kinds} (default: standard; of tokens uniform)")
     add("--objective", help="iwae:5 (draws an image) or reconstruction (default: elbo, or what the latent asks for)")
@@ -42,6 +48,7 @@ def parser() -> _flags.Parser:
 def main() -> None:
     args = _flags.training_arguments(parser())
     from keras_ae import build_vae, callbacks, data, training
+    from keras_ae.latents import get_latent
 
     dataset = _flags.load(args)
     steps = data.steps_per_epoch(dataset.train, args.batch_size)
@@ -51,7 +58,7 @@ def main() -> None:
         dataset.image_shape,
         (args.code_size, args.code_size, *channels) if args.code_size else args.latent_dim,
         network=args.network,
-        latent=args.latent,
+        latent=get_latent(args.latent, args.code_entropy),
         prior=args.prior,
         objective=args.objective,
         regularizers=[args.regularizer],

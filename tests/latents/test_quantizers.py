@@ -7,7 +7,7 @@ from scipy import stats
 
 import keras_ae
 from keras_ae import InputError
-from keras_ae.latents import FSQ, VQ, CosineVQ
+from keras_ae.latents import FSQ, VQ, CosineVQ, get_latent
 from keras_ae.objectives import CodeUsage
 from tests.helpers import batch
 
@@ -81,6 +81,44 @@ def test_the_gradient_is_that_of_what_is_rounded():
     np.testing.assert_allclose(slopes(built(FSQ((5, 8)), (2,)), features, weights), expected, rtol=1e-4)
     vq = built(VQ(4), (2,))
     np.testing.assert_allclose(slopes(vq, features, weights), weights, rtol=1e-4)
+
+
+def test_codes_are_counted_softly_by_the_levels_around_them():
+    """Against NumPy; features beyond the outermost levels count as these."""
+    fsq = built(FSQ((3, 4), entropy=0.5), (2, 2, 2))
+    bounded = np.random.default_rng(0).uniform(-2.1, 1.1, (5, 2, 2, 2)).astype("float32")
+    expected = np.zeros(12)
+    for first, second in np.clip(bounded.reshape(-1, 2), (-1, -2), 1):
+        one = np.maximum(0, 1 - np.abs(np.arange(-1, 2) - first))
+        two = np.maximum(0, 1 - np.abs(np.arange(-2, 2) - second))
+        expected += np.outer(two, one).ravel() / 20
+    np.testing.assert_allclose(to_numpy(fsq.usage(tensor(bounded))), expected, atol=1e-6)
+
+
+def test_uneven_codes_cost_what_their_entropy_lacks():
+    fsq = built(FSQ((3, 4), entropy=0.5), (2, 2, 2))
+    features = np.random.default_rng(0).normal(size=(5, 2, 2, 2)).astype("float32")
+    half, offset = np.array([1, 1.5]) * 1.001, np.array([0, 0.5])
+    bounded = half * np.tanh(features + np.arctanh(offset / half)) - offset
+    usage = to_numpy(fsq.usage(tensor(bounded.astype("float32"))))
+    expected = 0.5 * 4 * (np.log(12) - stats.entropy(usage))
+    np.testing.assert_allclose(quantized(fsq, features)[2]["entropy_gap"], [expected] * 5, rtol=1e-4)
+    same = quantized(fsq, np.full_like(features, 9))[2]["entropy_gap"]  # one code for all
+    np.testing.assert_allclose(same, [0.5 * 4 * np.log(12)] * 5, rtol=1e-4)
+
+
+def test_a_training_evens_the_codes():
+    images = np.random.default_rng(0).random((64, *SHAPE), "float32")
+    found = []
+    for entropy in (0.0, 1.0):
+        keras.utils.set_random_seed(0)
+        vae = keras_ae.build_vae(SHAPE, (4, 4), latent=FSQ((5, 5), entropy=entropy), width=4)
+        vae.compile(keras.optimizers.Adam(1e-2))
+        vae.fit(images, epochs=10, verbose=0)
+        found.append(vae.evaluate(images, verbose=0, return_dict=True)["perplexity"])
+    assert found[1] > 1.2 * found[0]
+    loaded = FSQ.from_config(vae.latent.get_config())
+    assert (loaded.levels, loaded.entropy) == ((5, 5), 1.0)
 
 
 @pytest.mark.parametrize("kind", [VQ, CosineVQ])
@@ -230,6 +268,10 @@ def test_what_does_not_go_with_tokens_is_refused():
     ):
         with pytest.raises(InputError, match=message):
             build(**kwargs)
+    with pytest.raises(InputError, match="the entropy of codes is of fsq, not of vq:8; leave it out"):
+        get_latent("vq:8", entropy=0.1)
+    with pytest.raises(InputError, match="entropy"):
+        get_latent("fsq:3x4", entropy=-0.1)
     vae, image = build(), batch(1, SHAPE)["image"]
     with pytest.raises(InputError, match="a traversal moves Gaussian latents, and this model has none; interpolate"):
         vae.traverse(image)
