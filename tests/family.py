@@ -15,9 +15,9 @@ PIXELS = 30
 LATENTS, VARIANCE = 2, 0.5  # of a pixel, as in the squared error
 
 
-def member(latent_dim=4, conditioning="both", **kwargs) -> keras_ae.VAE:
+def member(latent_dim=4, conditioning="both", likelihood="gaussian", **kwargs) -> keras_ae.VAE:
     vae = build_vae(
-        SHAPE, latent_dim, width=4, class_names=CLASSES, conditioning=conditioning, likelihood="gaussian", **kwargs
+        SHAPE, latent_dim, width=4, class_names=CLASSES, conditioning=conditioning, likelihood=likelihood, **kwargs
     )
     codebook = [vae.latent.codebook] if isinstance(vae.latent, VQ) else []
     set_weights(vae.encoder.weights + vae.decoder.weights + vae.prior.weights + codebook)
@@ -31,6 +31,7 @@ MEMBERS = {  # each part in one of them, and priors and objectives of several dr
     "mlp iwae vamp": {"network": "mlp", "objective": "iwae:3", "prior": "vamp:2", "conditioning": "none"},
     "fsq": {"latent": "fsq:3x4", "latent_dim": (2, 3)},
     "vq": {"latent": "vq:6", "latent_dim": (2, 3, 2), "conditioning": "none"},
+    "logistic mixture": {"likelihood": "logistic_mixture:2", "conditioning": "none"},
     "deterministic": {"latent": "deterministic", "latent_dim": 3},
     "gated tc": {"network": "gated", "latent_dim": (1, 2, 2), "regularizers": [TotalCorrelation(6, images=50)]},
 }

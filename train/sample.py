@@ -33,6 +33,7 @@ def parser() -> _flags.Parser:
         help="how much a label counts for a prior that is a network",
     )
     add("--top-p", type=_types.share, metavar="X", help="only the likeliest tokens that have this probability together")
+    add("--draw-pixels", action="store_true", help="samples with pixels from the likelihood, instead of their means")
     add("--mirrored", action="store_true", help="restore mirrored images too and take the mean: twice the time")
     add("--output", type=Path, metavar="PATH", help="the picture (default: a new name in this folder)")
     add("--separate", action="store_true", help="a folder with a PNG for each image, instead of one picture")
@@ -79,7 +80,7 @@ def main() -> None:
         else:
             pictures.comparison(named).save(output)
     else:
-        names = ("split", "corruption", "temperature", "seed", "guidance", "top_p")
+        names = ("split", "corruption", "temperature", "seed", "guidance", "top_p", "draw_pixels")
         settings = {name: getattr(args, name) for name in names}
         labels = args.labels and args.labels.split(",")
         count = args.count or COUNTS.get(kind, 64)

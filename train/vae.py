@@ -35,7 +35,8 @@ def parser() -> _flags.Parser:
     add("--objective", help="iwae:5 (draws an image) or reconstruction (default: elbo, or what the latent asks for)")
     add("--regularizer", default="none", help="or tc:6, a total correlation of weight 6 in the loss")
     _flags.add_conditioning(add, "decoder")
-    add("--likelihood", default="squared_error", help="or bernoulli, gaussian (optimal variance) or gaussian_learned")
+    kinds = "gaussian_learned; of grey levels logistic or logistic_mixture:5 (components)"
+    add("--likelihood", default="squared_error", help=f"or bernoulli, gaussian (optimal variance), {kinds}")
     add("--binarize", action="store_true", help="draw grey pixels as 0 or 1, anew in each epoch, for bernoulli")
     add("--beta", type=_types.not_negative, default=1.0, help="weight of the KL")
     add("--kl-warmup", type=_types.not_negative, default=0.0, help="epochs over which that weight grows from 0")

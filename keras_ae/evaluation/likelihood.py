@@ -27,8 +27,11 @@ def evaluate_vae(vae: VAE, split: Split, draws: int | None, **kwargs) -> dict[st
     """See `evaluate`; `kwargs` are of `log_likelihoods`."""
     results = vae.evaluate(evaluation_batches(split), return_dict=True, verbose=0)
     results = {name: float(value) for name, value in results.items()}
-    if vae.likelihood.is_density and "elbo" in results:
-        results["bits_per_dimension"] = bits_per_dimension(results["elbo"], vae.image_shape)
+    likelihood = vae.likelihood
+    if (likelihood.is_density or likelihood.is_discretized) and "elbo" in results:
+        results["bits_per_dimension"] = bits_per_dimension(
+            results["elbo"], vae.image_shape, discretized=likelihood.is_discretized
+        )
     if draws is not None:
         values = log_likelihoods(vae, split.batch, len(split), draws, **kwargs)
         results["log_likelihood"] = float(values.mean())

@@ -46,8 +46,9 @@ def build_vae(
     encoder_classes, decoder_classes = conditioned_classes(conditioning, len(class_names))
     size = {} if width is None else {"width": width}
     encoder = family.encoder(image_shape, latent_dim, num_classes=encoder_classes, kernels=latent.heads, **size)
+    output_shape = (*image_shape[:2], likelihood.channels(image_shape[2]))
     decoder = family.decoder(
-        image_shape, latent_dim, num_classes=decoder_classes, output_bias=likelihood.output_bias, **size
+        output_shape, latent_dim, num_classes=decoder_classes, output_bias=likelihood.output_bias, **size
     )
     settings = {"latent": latent, "likelihood": likelihood, "conditioning": conditioning, "class_names": class_names}
     return VAE(encoder, decoder, **settings, **kwargs)

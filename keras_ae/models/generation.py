@@ -28,6 +28,7 @@ class Generation:
         seed: int | None = None,
         guidance: float | None = None,
         top_p: float | None = None,
+        draw_pixels: bool = False,
     ) -> np.ndarray:
         """Draws `n` images from the generator alone: the decoder's mean at draws from the prior, whose spread is
         multiplied by `temperature`.
@@ -41,6 +42,7 @@ class Generation:
                 much as in training. The prior's own where `None`.
             top_p: of a prior that draws tokens one after another: only the likeliest codes that have this probability
                 together.
+            draw_pixels: from the likelihood, instead of their means.
 
         >>> import keras_ae, numpy as np
         >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
@@ -70,8 +72,9 @@ class Generation:
                 if name not in self.prior.takes:
                     raise InputError(f"the prior of this model takes no {name}; leave it out")
                 more[name] = value
-        z = self.prior.sample(n, np.random.default_rng(seed), temperature, self.encode_pseudo_images, **more)
-        return self.decode(z, ids if self.conditioning != "none" else None)
+        random = np.random.default_rng(seed)
+        z = self.prior.sample(n, random, temperature, self.encode_pseudo_images, **more)
+        return self.decode(z, ids if self.conditioning != "none" else None, random if draw_pixels else None)
 
     def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray] | np.ndarray:
         """The posterior's `(z_mean, z_log_var)`, both (n, *latent_shape); of a discrete latent the tokens (n, h, w).
@@ -101,8 +104,14 @@ class Generation:
         outputs = self.encoder.predict(self.encoder_inputs(images, label), batch_size=BATCH_SIZE, verbose=0)
         return keras.tree.flatten(outputs)
 
-    def decode(self, z: np.ndarray, labels=None) -> np.ndarray:
+    def decode(self, z: np.ndarray, labels=None, random: np.random.Generator | None = None) -> np.ndarray:
         """The images (n, height, width, channels) of latents (n, *latent_shape), or of tokens (n, h, w).
+
+        Args:
+            random: draws pixels from the likelihood; their means where `None`.
+
+        Raises:
+            InputError: codes of another shape, or a likelihood whose pixels are not drawn.
 
         >>> import keras_ae, numpy as np
         >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
@@ -115,7 +124,10 @@ class Generation:
             raise InputError(f"latents have the shape {z.shape}; this model takes (n, {shape})")
         label = self.label_ids(labels, len(z))
         output = self.decoder.predict(self.decoder_inputs(z, label), batch_size=BATCH_SIZE, verbose=0)
-        image = keras.ops.convert_to_numpy(self.likelihood.mean(output))
+        if random is None:
+            image = keras.ops.convert_to_numpy(self.likelihood.mean(keras.ops.convert_to_tensor(output)))
+        else:
+            image = self.likelihood.draw(output, random)
         return np.clip(image, 0.0, 1.0, dtype="float32")
 
     def reconstruct(self, images: np.ndarray, labels=None) -> np.ndarray:

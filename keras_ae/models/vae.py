@@ -53,14 +53,16 @@ class VAE(Generation, GuardedModel):
             a vector (batch, latents) or both spatial (batch, h, w, c); given `[image, label]` where `conditioning` is
             "both".
         decoder: a functional or sequential model, z, shaped like `z_mean`, -> parameters of the likelihood, shaped
-            like the image; given `[z, label]` where `conditioning` is not "none".
+            like the image, with as many channels as `Likelihood.channels` says; given `[z, label]` where
+            `conditioning` is not "none".
         latent: "gaussian"; "fsq", "vq" or "vq_cosine", also with levels or codes, as "fsq:8x8x8" or "vq:512";
             "deterministic"; or a `Latent`.
         prior: "standard", "mixture", "vamp" or "flow", also with a number, as "vamp:500", and for tokens "uniform"; or
             a `Prior`. The latent's own where `None`.
         objective: "elbo", "iwae", also with a number of draws, as "iwae:5", or "reconstruction"; or an `Objective`. The
             latent's own where `None`.
-        likelihood: "squared_error", "bernoulli", "gaussian", "gaussian_learned", or a `Likelihood`.
+        likelihood: "squared_error", "bernoulli", "gaussian", "gaussian_learned", "logistic", "logistic_mixture", also
+            with a number of components, as "logistic_mixture:5"; or a `Likelihood`.
         beta, kl_warmup_steps, free_bits, regularizers: of the ELBO, as `ELBO` takes them; a regularizer also by its
             name, as "tc:6".
         conditioning: "none", "decoder" (the label goes to the decoder) or "both".
@@ -147,6 +149,9 @@ class VAE(Generation, GuardedModel):
             wanted = [(None, *first)] + [(None,)] * labelled
             if shapes not in (wanted, [(None, *first)] + [(None, 1)] * labelled):
                 raise InputError(f"the {name} takes {shapes}; it must take {wanted}")
+        wanted = (None, *self.image_shape[:2], self.likelihood.channels(self.image_shape[2]))
+        if tuple(self.decoder.output_shape) != wanted:
+            raise InputError(f"the decoder gives {tuple(self.decoder.output_shape)}; for this likelihood {wanted}")
         if len(self.encoder.outputs) != len(self.latent.heads):
             heads = ", ".join(self.latent.heads)
             raise InputError(f"the encoder gives {len(self.encoder.outputs)} outputs; the latent takes {heads}")
@@ -197,7 +202,7 @@ class VAE(Generation, GuardedModel):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
-        return tuple(self.decoder.output_shape[1:])
+        return tuple(self.encoder.inputs[0].shape[1:])
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

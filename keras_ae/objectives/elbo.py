@@ -146,18 +146,20 @@ def elbo_terms(reconstruction, log_likelihood, kl_latents, *, beta=1.0, free_bit
     }
 
 
-def bits_per_dimension(elbo: float, image_shape: tuple[int, ...]) -> float:
-    """The ELBO in another unit: -log2 of the density of each value of an image, for values scaled to 256 levels.
+def bits_per_dimension(elbo: float, image_shape: tuple[int, ...], *, discretized: bool = False) -> float:
+    """The ELBO in another unit: -log2 of the probability of each value of an image, which has 256 levels.
 
-    It is 8 - elbo / (D ln 2), and lower is better. It comes from a continuous density at the pixels themselves.
-    Published bits per dimension come from discretised likelihoods or from pixels with uniform noise: do not compare
-    them with this number, and do not read it as a bound on the size of a compressed image.
+    It is -elbo / (D ln 2), and lower is better. Of a density it is 8 - elbo / (D ln 2), the density for values scaled
+    to 256 levels. Published bits per dimension come from discretised likelihoods, or from a density of pixels with
+    uniform noise: do not compare them with that of a density at the pixels themselves, and do not read that as a bound
+    on the size of a compressed image.
 
     Args:
         elbo: nats per image, of a likelihood that is a density of pixels in [0, 1].
         image_shape: (height, width, channels), which have D values together.
+        discretized: whether it is a probability of grey levels instead.
 
     >>> bits_per_dimension(0.0, (32, 32, 3))
     8.0
     """
-    return 8.0 - elbo / (math.prod(image_shape) * math.log(2))
+    return (0.0 if discretized else 8.0) - elbo / (math.prod(image_shape) * math.log(2))

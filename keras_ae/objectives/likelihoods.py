@@ -1,15 +1,16 @@
 """p(image | z): what a decoder's output says of an image, in nats per image.
 
-To add one: a subclass of `Likelihood` here and its entry in `LIKELIHOODS`.
+To add one: a subclass of `Likelihood`, here or in a file of its own, and its entry in `objectives/__init__.py`.
 """
 
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ae import backends
-from keras_ae.errors import one_of
+from keras_ae.errors import InputError
 
 
 class Likelihood(keras.layers.Layer):
@@ -27,6 +28,7 @@ class Likelihood(keras.layers.Layer):
 
     output_bias = 0.5  # where the decoder's last layer starts: the middle of the grey levels
     is_density = True  # whether `log_likelihood` is the log-density of continuous pixels
+    is_discretized = False  # whether it is the log-probability of grey levels, 256 of them
     estimate_variance = False  # whether pixels drawn with `variance` need a better one
 
     @property
@@ -38,9 +40,23 @@ class Likelihood(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.built = True  # weights, where there are any, do not depend on a shape
 
+    def channels(self, image_channels: int) -> int:
+        """How many the decoder's output has."""
+        return image_channels
+
     def mean(self, output):
         """The expected image for the decoder's output."""
         return output
+
+    def draw(self, output: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """An image for the decoder's output, which may leave [0, 1].
+
+        Raises:
+            InputError: pixels of this likelihood are not drawn.
+        """
+        if self.variance is None or self.estimate_variance:
+            raise InputError("this likelihood says too little of pixels to draw them; leave it out, for their means")
+        return output + math.sqrt(self.variance) * random.standard_normal(output.shape, dtype="float32")
 
     def scratch(self, inputs, outputs) -> int:
         """The errors, their squares and their weights (see `keras_ae/trust/sizes.py`)."""
@@ -79,6 +95,9 @@ class Bernoulli(Likelihood):
 
     def mean(self, output):
         return ops.sigmoid(output)
+
+    def draw(self, output, random):
+        return (random.random(output.shape, dtype="float32") < 1 / (1 + np.exp(-output))).astype("float32")
 
 
 class SharedGaussian(Likelihood):
@@ -141,29 +160,6 @@ class OptimalGaussian(SharedGaussian):
             self.average.assign(ops.where(counts > 0, keep * average + (1.0 - keep) * measured, average))
             self.updates.assign_add(counts)
         return self._terms(squared_error, image, ops.log(variance))
-
-
-LIKELIHOODS = {
-    "squared_error": SquaredError,
-    "bernoulli": Bernoulli,
-    "gaussian": OptimalGaussian,
-    "gaussian_learned": LearnedGaussian,
-}
-
-
-def get_likelihood(identifier: str | Likelihood) -> Likelihood:
-    """The likelihood of that name, or the given one.
-
-    Raises:
-        InputError: no such name.
-
-    >>> get_likelihood("bernoulli").is_density
-    False
-    """
-    if isinstance(identifier, Likelihood):
-        return identifier
-    one_of(identifier, LIKELIHOODS, "likelihood")
-    return LIKELIHOODS[identifier]()
 
 
 def weighted_mean(values, sample_weight=None):
