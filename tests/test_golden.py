@@ -56,7 +56,9 @@ def test_steps_of_a_task(task, tmp_path):
 
 @pytest.mark.parametrize("name", VALUES["files"])
 def test_outputs_of_a_shipped_file(name):
-    near(make.file_outputs(name), VALUES["files"][name], name)
+    found, expected = make.file_outputs(name), dict(VALUES["files"][name])
+    np.testing.assert_allclose(found.get("drawn", 0), expected.pop("drawn", 0), rtol=0, atol=1e-3, err_msg=name)
+    near(found, expected, name)
 
 
 @pytest.mark.parametrize("script", OUTCOMES)
