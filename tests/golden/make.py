@@ -111,7 +111,9 @@ def file_outputs(name: str) -> dict:
         labels = [1, 2] if model.conditioning != "none" else None
         images = smooth_images(model.image_shape)
         code = model.encode(images, labels)
-        outputs = {"tokens": code} if model.latent.is_discrete else dict(zip(("z_mean", "z_log_var"), code, strict=True))
+        outputs = (
+            {"tokens": code} if model.latent.is_discrete else dict(zip(("z_mean", "z_log_var"), code, strict=True))
+        )
         outputs["decoded"] = model.decode(model.code(images, labels), labels)
         if model.fills_prior:
             # A network that is called many times leaves more of the backends' rounding.
