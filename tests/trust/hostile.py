@@ -296,7 +296,7 @@ KINDS = {
         built_for("Conv2D", [None, MANY // 256, 8, 8], data_format="channels_first"), CONTRADICTION
     ),
     "Conv2D, no module": weighing(with_config(own_convolution_without_module), "format of older versions"),
-    "Conv2DTranspose, filters": weighing(setting("Conv2DTranspose", filters=MANY // 256), "it must take"),
+    "Conv2DTranspose, filters": weighing(setting("Conv2DTranspose", filters=MANY // 256), "the decoder gives"),
     "Conv2DTranspose, kernel": weighing(setting("Conv2DTranspose", kernel_size=[700, 700])),
     "stock Dense": weighing(asking(layers.Dense(MANY // 3))),
     "stock Conv2D": weighing(asking(layers.Conv2D(MANY // 27, 3))),
