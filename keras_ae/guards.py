@@ -35,10 +35,11 @@ class StopOnSkippedSteps(keras.callbacks.Callback):
         self._check()
 
     def _check(self):
+        above = self.model.skip_norm and f", or a norm above {self.model.skip_norm:g}"
         in_a_row = int(keras.ops.convert_to_numpy(self.model.skipped_steps.in_a_row.value))
         if in_a_row >= self.limit:
             raise NotFiniteError(
-                f"stopped: {in_a_row} steps in a row had a loss or gradient that is not finite. "
+                f"stopped: {in_a_row} steps in a row had a loss or gradient that is not finite{above or ''}. "
                 f"Their updates were skipped. {ADVICE}"
             )
 

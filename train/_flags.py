@@ -89,9 +89,9 @@ def add_computation(add) -> None:
     add("--seed", type=seed, default=0, help="of weights, shuffling and noise")
 
 
-def add_training(parser: Parser, name: str) -> None:
-    """Of one training, whose folder is runs/`name`-..."""
-    add = parser.add_argument_group("training").add_argument
+def add_training(parser: Parser, name: str):
+    """Of one training, whose folder is runs/`name`-... Returns what adds a flag to the first group."""
+    add = training = parser.add_argument_group("training").add_argument
     add("--epochs", type=positive, default=3, help="passes over the training images")
     add_computation(add)
     add("--clip-norm", type=not_negative, default=0.0, help="bound of the whole gradient's norm; 0: none")
@@ -104,6 +104,7 @@ def add_training(parser: Parser, name: str) -> None:
     every = "30s, 5m, 2h, or a number of steps; and at the end of each epoch"
     add("--checkpoint-every", type=interval, metavar="TIME", default="5m", help=every)
     add("--grid-every", type=positive, default=1, help="epochs between pictures")
+    return training
 
 
 def training_arguments(parser: Parser) -> argparse.Namespace:
@@ -131,6 +132,7 @@ def load(args, **changes):
     names = ("image_size", "data_dir", "cache_dir", "limit", "validation")
     dataset = data.load(args.dataset, **{name: getattr(args, name) for name in names} | changes)
     dataset = dataset.binarized() if getattr(args, "binarize", False) else dataset
+    dataset = dataset.dequantized() if getattr(args, "dequantize", False) else dataset
     _environment.forget_tensorflow(args.backend)
     return dataset
 

@@ -222,9 +222,11 @@ def train_step(model, state, data):
     gradients = _gradients(model, scaled, pull)
     finite_loss = jnp.isfinite(jnp.stack(step.losses)).all()
     finite = finite_loss & jnp.stack([jnp.isfinite(gradient).all() for gradient in gradients]).all()
+    norm = model.gradient_norm(gradients)
+    accepted = model.accepts(finite, norm)
 
     def chosen(new, old):
-        return [jnp.where(finite, n, o) for n, o in zip(new, old, strict=True)]
+        return [jnp.where(accepted, n, o) for n, o in zip(new, old, strict=True)]
 
     has_loss_scale = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if has_loss_scale:
@@ -238,7 +240,7 @@ def train_step(model, state, data):
         model.update_metrics(step, sample_weight, training=True)
     metrics = chosen(_metrics_values(model, scope), metrics)
     with _metrics_scope(model, metrics) as scope:
-        model.skipped_steps.update_state(~finite)
+        model.count_step(accepted, norm)
         logs = model.metric_results(training=True)
     new_non_trainable = chosen(new_non_trainable, non_trainable)
     return logs, (new_trainable, new_non_trainable, new_optimizer_state, _metrics_values(model, scope))

@@ -201,7 +201,8 @@ def train_step(model, data):
     optimizer, variables, state = model.optimizer, model.trainable_variables, model.non_trainable_variables
     before = [variable.value.clone() for variable in state]
 
-    model.zero_grad()
+    for variable in variables:  # `zero_grad` knows one of those that have the same path
+        variable.value.grad = None
     loss_terms = model.traced_losses or partial(model.loss_terms, training=True)
     step = loss_terms(x, y, sample_weight)
     groups = model.variables_by_loss()
@@ -226,13 +227,15 @@ def train_step(model, data):
                 optimizer.apply(gradients, variables)
             model.update_metrics(_detached(step), sample_weight, training=True)
 
-        if _waits(finite):
-            _update_or_restore(finite, update, updated, state, before)
-        elif finite:
+        norm = model.gradient_norm(gradients)
+        accepted = model.accepts(finite, norm)
+        if _waits(accepted):
+            _update_or_restore(accepted, update, updated, state, before)
+        elif accepted:
             update()
         else:
             _restore(state, before)
-        model.skipped_steps.update_state(~finite)
+        model.count_step(accepted, norm)
     return model.metric_results(training=True)
 
 

@@ -60,7 +60,8 @@ class Progress(keras.callbacks.Callback):
             if parts:
                 line += f" | {name}: {', '.join(parts)}"
         if logs.get("skipped_steps"):
-            line += f" | {logs['skipped_steps']:.0f} steps skipped: not finite"
+            above = " or above the norm" if getattr(self.model, "skip_norm", None) else ""
+            line += f" | {logs['skipped_steps']:.0f} steps skipped: not finite{above}"
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
 

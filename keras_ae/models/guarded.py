@@ -71,6 +71,8 @@ class GuardedModel(keras.Model):
     What changes without a gradient (running statistics, codebooks) is a non-trainable variable that `loss_terms`
     assigns. The guard rolls it back, too. Random numbers come from `self.draws`.
 
+    Where the optimizer clips the norm of the whole gradient, `clipped_steps` says how often.
+
     Args:
         max_skipped_steps: so many skipped steps in a row end the training with a `NotFiniteError`.
         term_names: of the vectors that are reported.
@@ -85,6 +87,8 @@ class GuardedModel(keras.Model):
         self.traced_losses = None
         self.terms = Terms(term_names)
         self.skipped_steps = SkippedSteps()
+        self.skip_norm = None
+        self.clipped_steps = None
 
     def make_noise(self, seed: int) -> None:
         """Makes the streams of `normal`: training's own, and evaluation's, which begins again each time."""
@@ -110,11 +114,16 @@ class GuardedModel(keras.Model):
         """The trainable variables that each loss is minimised over: together all, each once."""
         return [self.trainable_variables]
 
-    def compile(self, optimizer="adam", **kwargs):
+    def compile(self, optimizer="adam", *, skip_norm: float | None = None, **kwargs):
         """As `keras.Model.compile`, without losses.
 
         Args:
             optimizer: one, or a list with one for each loss.
+            skip_norm: a step whose whole gradient's norm is above it is skipped, too (Child 2021, "Very deep VAEs",
+                section 5); such a norm is that of a batch which would undo much. `None`: no step is.
+
+        Raises:
+            InputError: losses; a norm with losses that are scaled.
         """
         if kwargs.keys() & {"loss", "loss_weights", "weighted_metrics"}:
             raise InputError(f"a {type(self).__name__} brings its loss; compile takes an optimizer and metrics")
@@ -123,13 +132,35 @@ class GuardedModel(keras.Model):
         if isinstance(optimizer, OptimizerGroup):
             optimizer.variables_by_loss = self.variables_by_loss
         super().compile(optimizer=optimizer, **kwargs)
+        self.skip_norm = skip_norm
+        is_scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        if skip_norm and is_scaled:
+            raise InputError("the norms of scaled gradients say nothing; leave out skip_norm, or take bfloat16")
+        clips = getattr(self.optimizer, "global_clipnorm", None) and not is_scaled
+        self.clipped_steps = keras.metrics.Sum(name="clipped_steps") if clips else None
         backends.speed_up(self.optimizer)
+
+    def gradient_norm(self, gradients):
+        """Of all together, a scalar; `None` where nobody asks for it. Some gradients may be `None`."""
+        if not self.skip_norm and self.clipped_steps is None:
+            return None
+        return ops.sqrt(sum(ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients if g is not None))
+
+    def accepts(self, finite, norm):
+        """Whether a step changes anything, whose losses and gradients are `finite` and have that norm."""
+        return ops.logical_and(finite, norm <= self.skip_norm) if self.skip_norm else finite
+
+    def count_step(self, accepted, norm) -> None:
+        self.skipped_steps.update_state(ops.logical_not(accepted))
+        if self.clipped_steps is not None:
+            clipped = ops.logical_and(accepted, norm > self.optimizer.global_clipnorm)
+            self.clipped_steps.update_state(ops.cast(clipped, "float32"))
 
     def get_compile_config(self):
         # What "auto" means depends on the backend that loads the file.
         config = super().get_compile_config()
         portable = {name: config[name] for name in ("optimizer", "steps_per_execution") if name in config}
-        return {**portable, "jit_compile": "auto"} if portable else {}
+        return {**portable, "skip_norm": self.skip_norm, "jit_compile": "auto"} if portable else {}
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -175,15 +206,19 @@ class GuardedModel(keras.Model):
         return x, y, sample_weight
 
     @property
+    def step_metrics(self) -> list:
+        return [metric for metric in (self.skipped_steps, self.clipped_steps) if metric is not None]
+
+    @property
     def metrics(self):
-        return [self.terms, self.skipped_steps]
+        return [self.terms, *self.step_metrics]
 
     def update_metrics(self, step: Step, sample_weight, training: bool):
         self.terms.update_state(step.vectors, sample_weight)
 
     def metric_results(self, training: bool) -> dict:
         results = self.terms.result()
-        return results | {"skipped_steps": self.skipped_steps.result()} if training else results
+        return results | {metric.name: metric.result() for metric in self.step_metrics} if training else results
 
 
 def shipped(model: keras.Model) -> keras.Model:

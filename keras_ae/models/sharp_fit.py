@@ -91,7 +91,7 @@ class SharpFit(GuardedModel):
 
     @property
     def metrics(self):
-        own = [self.terms, self.skipped_steps]
+        own = [self.terms, *self.step_metrics]
         return [*own, *(metric for metric in self.vae.metrics if metric is not self.vae.skipped_steps)]
 
     def update_metrics(self, step, sample_weight, training: bool):

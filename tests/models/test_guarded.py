@@ -10,7 +10,7 @@ from keras import ops
 import keras_ae
 from keras_ae import InputError, NotFiniteError
 from keras_ae.models.guarded import GuardedModel, SkippedSteps, Step, Terms
-from tests.helpers import Fed, batch, dtype_policy, same_run, set_weights, variables
+from tests.helpers import Fed, batch, dtype_policy, same_run, set_weights, small_vae, variables
 
 to_numpy = ops.convert_to_numpy
 
@@ -328,3 +328,81 @@ def test_skipped_steps_are_counted_and_so_are_those_in_a_row():
     metric.reset_state()
     assert float(metric.result()) == 0
     assert float(metric.in_a_row.value) == 3
+
+
+def test_networks_may_name_their_layers_alike():
+    """On torch, `zero_grad` then forgets the gradients of some, which grow from step to step."""
+
+    def trained(first: str, second: str) -> list[np.ndarray]:
+        image, z = keras.Input((2, 2, 1)), keras.Input((1,))
+        flat = keras.layers.Flatten()(image)
+        encoder = keras.Model(image, [keras.layers.Dense(1, "tanh", name=name)(flat) for name in (first, "spread")])
+        decoder = keras.Model(z, keras.layers.Reshape((2, 2, 1))(keras.layers.Dense(4, "tanh", name=second)(z)))
+        set_weights(encoder.weights + decoder.weights)
+        vae = keras_ae.VAE(encoder, decoder)
+        vae.compile(keras.optimizers.SGD(0.1))
+        vae.fit(batch(12, (2, 2, 1))["image"], batch_size=2, verbose=0, shuffle=False)
+        return vae.get_weights()
+
+    for one, other in zip(trained("code", "code"), trained("code", "image"), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def gradient_step(**kwargs):
+    """The norm of a step of gradient descent at a rate of 1, and what it reports."""
+    vae = small_vae(conditioning="none")
+    optimizer = keras.optimizers.SGD(1.0, global_clipnorm=kwargs.pop("clip_norm", None))
+    vae.compile(optimizer, **kwargs)
+    before = list(map(to_numpy, vae.trainable_variables))
+    history = vae.fit(batch(4)["image"], batch_size=4, shuffle=False, verbose=0).history
+    after = map(to_numpy, vae.trainable_variables)
+    moved = sum(np.square(new - old, dtype="float64").sum() for new, old in zip(after, before, strict=True))
+    return float(np.sqrt(moved)), {name: values[0] for name, values in history.items()}
+
+
+def test_a_step_of_a_large_norm_is_skipped_and_counted():
+    norm, reported = gradient_step()
+    assert norm > 0
+    assert "clipped_steps" not in reported
+    assert reported["skipped_steps"] == 0
+    below, reported = gradient_step(skip_norm=1.001 * norm)
+    np.testing.assert_allclose(below, norm, rtol=1e-5)
+    assert reported["skipped_steps"] == 0
+    above, reported = gradient_step(skip_norm=0.999 * norm)
+    assert (above, reported["skipped_steps"]) == (0, 1)
+
+
+def test_clipped_steps_are_counted():
+    norm, _ = gradient_step()
+    for share, clipped in ((1.001, 0), (0.999, 1), (0.5, 1)):
+        found, reported = gradient_step(clip_norm=share * norm)
+        np.testing.assert_allclose(found, min(share, 1) * norm, rtol=1e-4)
+        assert (reported["clipped_steps"], reported["skipped_steps"]) == (clipped, 0)
+    _, reported = gradient_step(clip_norm=0.5 * norm, skip_norm=0.9 * norm)
+    assert (reported["clipped_steps"], reported["skipped_steps"]) == (0, 1)
+
+
+def test_a_norm_that_no_step_has_ends_the_training():
+    vae = small_vae(conditioning="none", max_skipped_steps=3)
+    vae.compile("adam", skip_norm=1e-6)
+    with pytest.raises(NotFiniteError, match=r"3 steps in a row .* not finite, or a norm above 1e-06"):
+        vae.fit(batch(8)["image"], batch_size=2, verbose=0)
+
+
+def test_norms_of_scaled_losses_are_refused():
+    with dtype_policy("mixed_float16"):
+        vae = small_vae(conditioning="none")
+    with pytest.raises(InputError, match="leave out skip_norm, or take bfloat16"):
+        vae.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), skip_norm=5.0)
+    vae.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(global_clipnorm=1.0)))
+    assert "clipped_steps" not in vae.fit(batch(4)["image"], verbose=0).history
+
+
+def test_a_saved_model_goes_on_with_its_norms(tmp_path):
+    vae = small_vae(conditioning="none")
+    vae.compile(keras.optimizers.SGD(0.1, global_clipnorm=2.0), skip_norm=7.0)
+    vae.fit(batch(4)["image"], verbose=0)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    assert loaded.skip_norm == 7
+    assert "clipped_steps" in loaded.fit(batch(4)["image"], verbose=0).history
