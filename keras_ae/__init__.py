@@ -6,7 +6,16 @@ Importing this package registers its classes, so that its `.keras` files load.
 from keras_ae import callbacks, codes, data, models, optimizers, pictures, priors
 from keras_ae.errors import CheckpointError, InputError, NotFiniteError
 from keras_ae.evaluation import evaluate
-from keras_ae.models import VAE, build_vae, conv_autoencoder, conv_vae, restore_images, with_prior
+from keras_ae.models import (
+    VAE,
+    HierarchicalVAE,
+    build_hierarchical_vae,
+    build_vae,
+    conv_autoencoder,
+    conv_vae,
+    restore_images,
+    with_prior,
+)
 from keras_ae.networks import build_decoder, build_encoder
 from keras_ae.optimizers import Muon
 from keras_ae.saving import load_model, open_model, read_metadata, save_model
@@ -18,11 +27,13 @@ __version__ = "0.1.0"
 __all__ = [
     "VAE",
     "CheckpointError",
+    "HierarchicalVAE",
     "InputError",
     "Muon",
     "NotFiniteError",
     "build_decoder",
     "build_encoder",
+    "build_hierarchical_vae",
     "build_vae",
     "callbacks",
     "codes",

@@ -191,8 +191,7 @@ def run_epochs(
     steps = data.steps_per_epoch(dataset.train, batch_size)
     state = restore(model, folder, steps)
     stream = {"images": len(dataset.train), "batch_size": batch_size, "seed": seed, "flip": flip}
-    if dataset.train.binarized:
-        stream["binarized"] = True
+    stream |= {name: True for name in ("binarized", "dequantized") if getattr(dataset.train, name)}
     if state.stream not in ({}, stream):
         raise InputError(f"{folder} was begun with {state.stream}, now it is {stream}; take another folder")
     state.stream = stream

@@ -7,7 +7,7 @@ from scipy import stats
 import keras_ae
 from keras_ae import build_vae
 from keras_ae.latents import VQ
-from keras_ae.objectives import TotalCorrelation
+from keras_ae.objectives import IWAE, TotalCorrelation
 from tests.helpers import CLASSES, set_weights
 
 SHAPE = (6, 5, 1)
@@ -20,7 +20,9 @@ def member(latent_dim=4, conditioning="both", likelihood="gaussian", **kwargs) -
         SHAPE, latent_dim, width=4, class_names=CLASSES, conditioning=conditioning, likelihood=likelihood, **kwargs
     )
     codebook = [vae.latent.codebook] if isinstance(vae.latent, VQ) else []
-    set_weights(vae.encoder.weights + vae.decoder.weights + vae.prior.weights + codebook)
+    below = [weight for networks in getattr(vae, "networks", []) for net in networks[1:] for weight in net.weights]
+    spread = 0.06 if below else 0.15  # a hierarchy is deep
+    set_weights(vae.encoder.weights + vae.decoder.weights + vae.prior.weights + codebook + below, spread)
     return vae
 
 
@@ -32,6 +34,13 @@ MEMBERS = {  # each part in one of them, and priors and objectives of several dr
     "fsq": {"latent": "fsq:3x4", "latent_dim": (2, 3)},
     "vq": {"latent": "vq:6", "latent_dim": (2, 3, 2), "conditioning": "none"},
     "logistic mixture": {"likelihood": "logistic_mixture:2", "conditioning": "none"},
+    "hierarchy": {"network": "hierarchical", "latent_dim": [(2, 2, 2), (3, 3, 1), (3, 3, 2)], "prior": "vamp:2"},
+    "dense hierarchy": {
+        "network": "hierarchical",
+        "latent_dim": [(3,), (2,)],
+        "objective": IWAE(2, dreg=False),
+        "conditioning": "none",
+    },
     "deterministic": {"latent": "deterministic", "latent_dim": 3},
     "gated tc": {"network": "gated", "latent_dim": (1, 2, 2), "regularizers": [TotalCorrelation(6, images=50)]},
 }

@@ -45,11 +45,11 @@ def small_vae(image_shape=(8, 8, 3), latent_dim=4, conditioning="decoder", **kwa
     return vae
 
 
-def set_weights(weights) -> None:
+def set_weights(weights, spread: float = 0.15) -> None:
     """Sets them to the same numbers on every backend."""
     random = np.random.default_rng(1)
     for weight in weights:
-        weight.assign(random.normal(0, 0.15, weight.shape).astype("float32"))
+        weight.assign(random.normal(0, spread, weight.shape).astype("float32"))
 
 
 def train_vae(dataset, folder, **kwargs) -> keras_ae.VAE:

@@ -63,9 +63,25 @@ def image_size(text: str) -> tuple[int, int]:
     return height, width
 
 
+def levels(text: str) -> list[list[int]]:
+    """4x4x16,8x8x8 (height x width x channels of each level) or 40,40 (latents of each)."""
+    try:
+        return [[features(number) for number in level.lower().split("x")] for level in text.split(",")]
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"'{text}' are no levels; give e.g. 4x4x16,8x8x8, or 40,40") from None
+
+
+def temperature(text: str) -> float | list[float]:
+    """0.7, or one for each level: 0.7,1."""
+    numbers = [not_negative(part) for part in text.split(",")]
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
 def as_text(value) -> str:
     """What one of these types read, as text again; of anything else a text that they refuse."""
     match value:
+        case [[*_], *_]:
+            return ",".join("x".join(map(str, level)) for level in value)
         case [height, width]:
             return f"{height}x{width}"
         case {"steps": number}:

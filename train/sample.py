@@ -11,8 +11,8 @@ import _environment
 import _flags
 import _types
 
-KINDS = ("samples", "reconstructions", "interpolations", "traversals", "completions", "restored")
-COUNTS = {"interpolations": 16, "completions": 8}  # the others: 64
+KINDS = ("samples", "reconstructions", "interpolations", "traversals", "variations", "completions", "restored")
+COUNTS = {"interpolations": 16, "completions": 8, "variations": 8}  # the others: 64
 SUFFIXES = (".png", ".webp", ".jpg")
 
 
@@ -25,7 +25,10 @@ def parser() -> _flags.Parser:
     add("--count", type=_types.positive, metavar="N", help="samples, or images to start from (default: 64 or fewer)")
     add("--labels", metavar="A,B", help="classes of samples or reconstructions, by name or number (default: all)")
     add("--seed", type=_types.seed, metavar="N", default=0, help="of the noise: one seed, the same samples")
-    add("--temperature", type=_types.not_negative, metavar="X", default=1.0, help="spread of the latents of samples")
+    text = "spread of the latents of samples; of a hierarchy also one for each level: 0.7,1"
+    add("--temperature", type=_types.temperature, metavar="X", default=1.0, help=text)
+    text = "of a hierarchy: whose latents traversals move, or how many levels variations share (default: 1, the top)"
+    add("--level", type=_types.positive, metavar="N", help=text)
     add(
         "--guidance",
         type=_types.not_negative,
@@ -80,7 +83,7 @@ def main() -> None:
         else:
             pictures.comparison(named).save(output)
     else:
-        names = ("split", "corruption", "temperature", "seed", "guidance", "top_p", "draw_pixels")
+        names = ("split", "corruption", "temperature", "seed", "guidance", "top_p", "draw_pixels", "level")
         settings = {name: getattr(args, name) for name in names}
         labels = args.labels and args.labels.split(",")
         count = args.count or COUNTS.get(kind, 64)

@@ -21,18 +21,21 @@ RATE = 2e-3  # of Adam, at its peak: 3e-3 without a clipped norm ended in NaN
 CLIP = 100  # the largest norm of all gradients together
 WARMUP = 0.1  # of the steps, of the weight of the KL
 GATED = {"network": "gated", "latent_dim": 40}
+LEVELS = {"network": "hierarchical", "latent_dim": [(40,), (40,)]}
 IWAE = {"network": "mlp", "latent_dim": 50}
 # name -> (settings of the model, of the training, draws of the measurement)
 MODELS = {
     "vae": (GATED, {"epochs": 400}, 5000),
     "vamp": ({**GATED, "prior": "vamp:500"}, {"epochs": 200, "batch_size": 250}, 5000),
     "flow": ({**GATED, "prior": "flow:6"}, {"epochs": 300}, 5000),
+    "hvae": (LEVELS, {"epochs": 300}, 5000),
+    "hvae-vamp": ({**LEVELS, "prior": "vamp:500"}, {"epochs": 150, "batch_size": 250}, 5000),
     "iwae-1": ({**IWAE, "objective": "iwae:1"}, {"epochs": 400, "validation": 0}, 5000),
     "iwae-5": ({**IWAE, "objective": "iwae:5"}, {"epochs": 200, "validation": 0}, 5000),
     "iwae-50": ({**IWAE, "objective": "iwae:50"}, {"epochs": 40, "validation": 0}, 5000),
     "conv": ({"network": "residual", "latent_dim": 40, "prior": "flow:6"}, {"epochs": 40}, 500),
 }
-DATASETS = {"mnist": list(MODELS), "fashion_mnist": ["vae", "vamp", "flow", "conv"]}
+DATASETS = {"mnist": list(MODELS), "fashion_mnist": ["vae", "vamp", "flow", "hvae", "hvae-vamp", "conv"]}
 ROWS = {f"{dataset.split('_')[0]}-{name}": (dataset, name) for dataset, names in DATASETS.items() for name in names}
 
 HEAD = """| row | epochs | minutes | validation ELBO | test ELBO | test log-likelihood | draws |

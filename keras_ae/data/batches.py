@@ -48,7 +48,7 @@ def training_batches(
     Args:
         split: the images.
         batch_size: images a batch. An incomplete one is left out.
-        seed: of order, mirroring, corruption and binarisation.
+        seed: of order, mirroring, corruption and pixels that are drawn.
         epoch, batch: where to begin.
         flip: mirror half of the images left to right, other ones in each epoch.
         task: from `keras_ae.get_task`; its inputs and targets are the batches. What it corrupts depends on the seed,
@@ -98,7 +98,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self._thread = ThreadPoolExecutor(1)
         self._ahead = (None, None)
         self._on_device = None
-        if task is None and not split.binarized and "images" in split.arrays:  # what is drawn anew is drawn in NumPy
+        if task is None and not split.draws_pixels and "images" in split.arrays:  # what is drawn anew is drawn in NumPy
             self._on_device = backends.on_device(split.arrays["images"], split.arrays["labels"], split.indices)
 
     @property

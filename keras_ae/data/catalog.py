@@ -16,7 +16,7 @@ from keras_ae.errors import InputError
 
 VALIDATION_SEED = 2026
 VALIDATION_FRACTION = 0.05
-BINARIZATION_SEED = 777  # of all images that no training looks at
+PIXEL_SEED = 777  # of pixels that are drawn, in all images that no training looks at
 MAX_PIXELS = 2**26  # of an image; one of them takes 0.8 GB as float32
 
 
@@ -31,6 +31,7 @@ class Split:
         indices: which rows belong to the split, in order.
         mask_levels: the greys that the classes of a mask have.
         binarized: whether batches hold pixels of 0 and 1, drawn with the grey as the probability of 1.
+        dequantized: whether they hold pixels drawn evenly within their grey level, (255 x + u) / 256.
 
     >>> arrays = {"images": np.full((3, 4, 4, 1), 255, "uint8"), "labels": np.arange(3, dtype="int32")}
     >>> split = Split(arrays, indices=np.array([0, 2]))
@@ -42,9 +43,14 @@ class Split:
     indices: np.ndarray
     mask_levels: tuple[int, ...] = ()
     binarized: bool = False
+    dequantized: bool = False
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def draws_pixels(self) -> bool:
+        return self.binarized or self.dequantized
 
     @property
     def file_names(self) -> list[str] | None:
@@ -63,19 +69,20 @@ class Split:
         return places
 
     def batch(
-        self, places: np.ndarray | slice, *, masks: bool = False, key: tuple[int, int] = (BINARIZATION_SEED, 0)
+        self, places: np.ndarray | slice, *, masks: bool = False, key: tuple[int, int] = (PIXEL_SEED, 0)
     ) -> dict[str, np.ndarray]:
         """The batch at `places` of the split: `image` float32 in [0, 1] and `label` int32; with `masks`, too,
         `mask` (n, height, width, 1) uint8 as stored, and `segmentation` (n, height, width, mask classes), the
         one-hot class of each pixel.
 
         Args:
-            key: two numbers on which the pixels of a binarized split depend, beside the image.
+            key: two numbers on which pixels that are drawn depend, beside the image.
         """
         rows = self.indices[places]
         image = np.multiply(self.arrays["images"][rows], np.float32(1 / 255), dtype="float32")
-        if self.binarized:
-            image = (thresholds(key, rows, image.shape[1:]) < image).astype("float32")
+        if self.draws_pixels:
+            uniform = uniforms(key, rows, image.shape[1:])
+            image = (uniform < image).astype("float32") if self.binarized else (255 * image + uniform) / 256
         batch = {"image": image, "label": np.asarray(self.arrays["labels"][rows])}
         if masks:
             batch["mask"] = self.arrays["masks"][rows]
@@ -85,11 +92,11 @@ class Split:
         return batch
 
 
-def thresholds(key: tuple[int, int], rows: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+def uniforms(key: tuple[int, int], rows: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Uniform numbers in [0, 1) for each image, (n, height, width, channels), which depend on the key and on the
     image's row alone.
 
-    >>> one, other = thresholds((0, 1), np.array([3, 5]), (2, 2, 1)), thresholds((0, 1), np.array([5]), (2, 2, 1))
+    >>> one, other = uniforms((0, 1), np.array([3, 5]), (2, 2, 1)), uniforms((0, 1), np.array([5]), (2, 2, 1))
     >>> np.array_equal(one[1], other[0])
     True
     """
@@ -163,6 +170,23 @@ class Dataset:
             channels = self.image_shape[2]
             raise InputError(f"only grey images are binarized; those of {self.name} have {channels} channels")
         return replace(self, **{name: replace(split, binarized=True) for name, split in self.splits.items()})
+
+    @property
+    def is_dequantized(self) -> bool:
+        return self.test.dequantized
+
+    def dequantized(self) -> "Dataset":
+        """The same images with each value drawn evenly within its grey level, (255 x + u) / 256: those of a training
+        anew in each epoch, all others once. A density of such pixels bounds the probability of the levels (Theis et al.
+        2016, "A note on the evaluation of generative models", section 3.1).
+
+        >>> import keras_ae
+        >>> shapes = keras_ae.data.load("shapes", limit=40, image_size=(8, 8))
+        >>> levels = 256 * shapes.dequantized().test.batch(slice(0, 2))["image"]
+        >>> bool((levels.astype(int) == (255 * shapes.test.batch(slice(0, 2))["image"]).round()).all())
+        True
+        """
+        return replace(self, **{name: replace(split, dequantized=True) for name, split in self.splits.items()})
 
 
 def load(

@@ -2,14 +2,18 @@
 
 from keras_ae.errors import InputError, one_of
 from keras_ae.latents import Latent, get_latent
+from keras_ae.models.hierarchical import HierarchicalVAE
 from keras_ae.models.vae import VAE, part
 from keras_ae.networks import NETWORKS, conditioned_classes
+from keras_ae.networks.hierarchical import build_hierarchy
 from keras_ae.objectives import Likelihood, get_likelihood
+
+HIERARCHICAL = "hierarchical"
 
 
 def build_vae(
     image_shape: tuple[int, int, int],
-    latent_dim: int | tuple[int, ...] = 40,
+    latent_dim: int | tuple[int, ...] | list[tuple[int, ...]] = 40,
     *,
     network: str = "conv",
     class_names=(),
@@ -23,8 +27,10 @@ def build_vae(
 
     Args:
         latent_dim: how many latents; or (height, width, channels) of a spatial code, or (height, width) and as many
-            channels as the latent has where nothing else is said.
-        network: "conv", "residual" (with residual blocks), "mlp" (two dense layers) or "gated" (two gated ones).
+            channels as the latent has where nothing else is said. Of a hierarchy the levels, a list, as
+            `build_hierarchical_vae` takes it.
+        network: "conv", "residual" (with residual blocks), "mlp" (two dense layers), "gated" (two gated ones) or
+            "hierarchical".
         width: sizes the networks, as their `build_encoder` says; the family's own where `None`.
         kwargs: the rest goes to `VAE`.
 
@@ -36,9 +42,15 @@ def build_vae(
     >>> vae.sample(2, seed=0).shape
     (2, 28, 28, 1)
     """
-    one_of(network, NETWORKS, "network")
+    one_of(network, [*NETWORKS, HIERARCHICAL], "network")
     if min(*image_shape, 1 if width is None else width) < 1:
         raise InputError(f"image shape {image_shape} and width {width} must be 1 or more")
+    if isinstance(latent_dim, list) != (network == HIERARCHICAL):
+        kinds = "levels are latents of a hierarchical network alone, which needs them, as 4x4x16,8x8x8"
+        raise InputError(f"the network {network} cannot have the latents {latent_dim}; {kinds}")
+    if network == HIERARCHICAL:
+        settings = {"latent": latent, "likelihood": likelihood, "conditioning": conditioning, "width": width}
+        return build_hierarchical_vae(image_shape, latent_dim, class_names=class_names, **settings, **kwargs)
     family = NETWORKS[network]
     latent, likelihood = part(get_latent(latent), Latent), part(get_likelihood(likelihood), Likelihood)
     if isinstance(latent_dim, tuple) and len(latent_dim) == 2:
@@ -63,3 +75,44 @@ def conv_vae(image_shape: tuple[int, int, int], latent_dim: int | tuple[int, int
     (2, 28, 28, 1)
     """
     return build_vae(image_shape, latent_dim, network="conv", **kwargs)
+
+
+def build_hierarchical_vae(
+    image_shape: tuple[int, int, int],
+    levels: list[tuple[int, ...]],
+    *,
+    class_names=(),
+    conditioning: str = "none",
+    likelihood="squared_error",
+    width: int | None = None,
+    **kwargs,
+) -> HierarchicalVAE:
+    """A hierarchical VAE with residual convolutions, or with gated dense layers.
+
+    Args:
+        levels: (height, width, channels) of the latents of each, the top level first, for convolutions; or (latents,)
+            of all, for dense layers.
+        width: as `networks.build_hierarchy` takes it: 32 of convolutions and 300 of dense layers where `None`.
+        kwargs: the rest goes to `HierarchicalVAE`.
+
+    Raises:
+        InputError: as `networks.build_hierarchy` and `HierarchicalVAE`.
+
+    >>> import keras_ae
+    >>> vae = keras_ae.build_hierarchical_vae((8, 8, 1), [(2, 2, 4), (4, 4, 2), (8, 8, 1)], prior="vamp:5", width=4)
+    >>> vae.size
+    '3 levels of 2x2x4, 4x4x2, 8x8x1 latents'
+    """
+    likelihood = part(get_likelihood(likelihood), Likelihood)
+    encoder_classes, decoder_classes = conditioned_classes(conditioning, len(class_names))
+    hierarchy = build_hierarchy(
+        image_shape,
+        levels,
+        likelihood.channels(image_shape[2]),
+        encoder_classes=encoder_classes,
+        decoder_classes=decoder_classes,
+        width=width,
+        output_bias=likelihood.output_bias,
+    )
+    settings = {"likelihood": likelihood, "conditioning": conditioning, "class_names": class_names}
+    return HierarchicalVAE(*hierarchy, **settings, **kwargs)

@@ -90,13 +90,13 @@ class _Chains:
     def __init__(self, vae, images, known, label, variance, random):
         self.vae, self.known, self.label, self.random = vae, known, label, random
         self.log_prior = _log_prior(vae)
+        nothing = np.zeros((len(images), *vae.latent_shape), "float32")
         average = np.nanmean(np.where(known, images, np.nan), axis=(1, 2), keepdims=True)
         self.images = np.where(known, images, average)
         for _ in range(FILLINGS):
-            z_mean, _ = self._encode()
-            self.mean = self._decode(z_mean)
+            self.z, *_ = self._propose(nothing, nothing)
+            self.mean = self._decode(self.z)
             self.images = np.where(known, images, self.mean)
-        self.z = z_mean
         if variance is None:
             variance = vae.likelihood.variance
             if vae.likelihood.estimate_variance:
@@ -115,13 +115,12 @@ class _Chains:
         which leaves the same limit, follows. In the warm-up all proposals of the encoder are accepted, as
         hardly one would be from a filling far off.
         """
-        z_mean, z_log_var = self._encode()
-        z_variance = np.exp(z_log_var)
-        z = z_mean + np.sqrt(z_variance) * self.random.standard_normal(z_mean.shape, dtype="float32")
+        noise = self.random.standard_normal(self.z.shape, dtype="float32")
+        z, own, at_current = self._propose(noise, self.z)
         mean = self._decode(z)
         accepted = np.ones(len(z), bool)
         if correct and not warm_up:
-            proposed, current = (_log_density(latents, z_mean, z_variance) for latents in (z, self.z))
+            proposed, current = _log_density(z, *own), _log_density(self.z, *at_current)
             accepted = self._accepted(z, mean, current - proposed)
         self._move(z, mean, accepted)
         if correct:
@@ -148,36 +147,39 @@ class _Chains:
     def _log_joint(self, z, mean):
         """log p(image | z) + log p(z), (chains,), up to a constant."""
         likelihood = -np.square(self.images - mean).sum((1, 2, 3)) / (2 * self.variance[:, 0, 0, 0])
-        return likelihood + self.log_prior(z)
+        return likelihood + self.log_prior(z, self.label)
 
-    def _encode(self):
-        return self.vae.encoder.predict_on_batch(self.vae.encoder_inputs(self.images.astype("float32"), self.label))
+    def _propose(self, noise, current):
+        return self.vae.propose(self.images.astype("float32"), self.label, noise, current.astype("float32"))
 
     def _decode(self, z):
         return self.vae.decoder.predict_on_batch(self.vae.decoder_inputs(z.astype("float32"), self.label))
 
 
-def _log_density(z, mean, variance):
+def _log_density(z, mean, log_var):
     """Of diagonal Gaussians at z, (chains,), up to a constant."""
-    return -0.5 * (np.square(z - mean) / variance).reshape(len(z), -1).sum(1)
+    errors = np.square((z - mean).astype("float64")) * np.exp(-log_var)
+    return -0.5 * (errors + log_var).reshape(len(z), -1).sum(1)
 
 
 def _log_prior(vae):
-    """Function of latents in NumPy -> log p(z) (n,), up to a constant."""
-    if vae.prior.is_standard:
-        return lambda z: -0.5 * np.square(z).reshape(len(z), -1).sum(1)
-    z = keras.Input(vae.latent_shape)
-    density = keras.Model(z, LogPrior(vae.prior, vae.encode_pseudo_images)(z))
-    return lambda z: density.predict_on_batch(z.astype("float32"))
+    """Function of latents and labels in NumPy -> log p(z) (n,)."""
+    inputs = [keras.Input(vae.latent_shape)] + [keras.Input((), dtype="int32")] * (vae.conditioning != "none")
+    density = keras.Model(inputs, LogPrior(vae)(inputs))
+
+    def log_prior(z, label):
+        z = z.astype("float32")
+        return density.predict_on_batch([z] if label is None else [z, label])
+
+    return log_prior
 
 
 class LogPrior(keras.layers.Layer):
-    """Latents (n, *latent_shape) -> log p(z) (n,), as a layer that Keras compiles."""
+    """[latents (n, *latent_shape)(, labels (n,))] -> log p(z) (n,), as a layer that Keras compiles."""
 
-    def __init__(self, prior, encode):
+    def __init__(self, vae):
         super().__init__(dtype="float32")
-        self.prior = prior
-        self.encode = encode
+        self.vae = vae
 
-    def call(self, z):
-        return self.prior.log_prob(z, self.encode)
+    def call(self, inputs):
+        return self.vae.log_prior(*inputs)

@@ -57,8 +57,7 @@ class Generation:
                 "with train/prior.py",
                 stacklevel=2,
             )
-        if temperature < 0:
-            raise InputError(f"temperature {temperature} is below 0; 1 is the prior's own spread")
+        self.check_temperature(temperature)
         ids = None
         if self.samples_classes:
             ids = checked_labels(
@@ -73,8 +72,25 @@ class Generation:
                     raise InputError(f"the prior of this model takes no {name}; leave it out")
                 more[name] = value
         random = np.random.default_rng(seed)
-        z = self.prior.sample(n, random, temperature, self.encode_pseudo_images, **more)
+        z = self.draw_codes(n, random, temperature, ids, **more)
         return self.decode(z, ids if self.conditioning != "none" else None, random if draw_pixels else None)
+
+    def draw_codes(self, n: int, random: np.random.Generator, temperature, ids, **more) -> np.ndarray:
+        """What `decode` takes, from the prior. `ids` are labels (n,) or `None`; `more` goes to the prior."""
+        return self.prior.sample(n, random, temperature, self.encode_pseudo_images, **more)
+
+    def check_temperature(self, temperature) -> None:
+        """Returns if samples can have that temperature, or raises an `InputError`."""
+        if np.ndim(temperature):
+            raise InputError(f"{np.size(temperature)} temperatures for one level of latents; give one")
+        if temperature < 0:
+            raise InputError(f"temperature {temperature} is below 0; 1 is the prior's own spread")
+
+    def propose(self, images, label, noise, current) -> tuple:
+        """What a Markov chain over latents needs, all (n, *latent_shape): latents drawn from the posterior with the
+        noise; the (mean, log-variance) that they were drawn from; those that `current` latents have there."""
+        mean, log_var = self.encoder.predict_on_batch(self.encoder_inputs(images, label))
+        return mean + np.exp(log_var / 2) * noise, (mean, log_var), (mean, log_var)
 
     def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray] | np.ndarray:
         """The posterior's `(z_mean, z_log_var)`, both (n, *latent_shape); of a discrete latent the tokens (n, h, w).
@@ -190,9 +206,9 @@ class Generation:
         return latents, images.reshape(len(latents), steps, *self.image_shape)
 
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each latent under the prior, (latents,)."""
+        """Mean and standard deviation of each latent that the prior is of, (latents,)."""
         if self.prior.is_standard:
-            return np.zeros(self.latent_dim), np.ones(self.latent_dim)
+            return np.zeros(self.prior.latents), np.ones(self.prior.latents)
         draws = self.prior.sample(MOMENTS, np.random.default_rng(0), encode=self.encode_pseudo_images)
         draws = draws.reshape(MOMENTS, -1)
         return draws.mean(0), draws.std(0)

@@ -111,7 +111,7 @@ class VAE(Generation, GuardedModel):
             free_bits=free_bits,
             regularizers=regularizers,
         )
-        names = (*objective.names, *latent.costs, "mse", "psnr")
+        names = (*objective.names, *latent.costs, *self.reported(encoder), "mse", "psnr")
         super().__init__(max_skipped_steps=max_skipped_steps, term_names=names, **kwargs)
         checked_class_names(class_names)
         conditioned_classes(conditioning, len(class_names))  # or an InputError
@@ -134,7 +134,7 @@ class VAE(Generation, GuardedModel):
         self.latent.build((None, *self.latent_shape))
         codes = self.latent.codes if self.latent.is_discrete else None
         if not self.prior.built:
-            self.prior.build((None, *self.latent_shape), (None, *self.image_shape), codes)
+            self.prior.build((None, *self.prior_shape), (None, *self.image_shape), codes)
         self.code_metric = self.latent.metric()
         self.image_metrics = []
         self.built = True
@@ -152,16 +152,29 @@ class VAE(Generation, GuardedModel):
         wanted = (None, *self.image_shape[:2], self.likelihood.channels(self.image_shape[2]))
         if tuple(self.decoder.output_shape) != wanted:
             raise InputError(f"the decoder gives {tuple(self.decoder.output_shape)}; for this likelihood {wanted}")
-        if len(self.encoder.outputs) != len(self.latent.heads):
-            heads = ", ".join(self.latent.heads)
-            raise InputError(f"the encoder gives {len(self.encoder.outputs)} outputs; the latent takes {heads}")
-        self.latent.check(self.latent_shape, self.objective)
+        self._check_latent()
         if self.prior.classes not in (0, len(self.class_names)):
             raise InputError(f"the prior has {self.prior.classes} classes; give the names of as many")
         if self.prior.is_of_tokens != self.latent.is_discrete:
             kinds = [kind for kind, prior in PRIORS.items() if prior.is_of_tokens == self.latent.is_discrete]
             names = name_of(self.prior, PRIORS | FITTED), name_of(self.latent, LATENTS)
             raise InputError(f"the prior {names[0]} is not for the latent {names[1]}; take {', '.join(kinds)}")
+
+    def _check_latent(self) -> None:
+        """Returns if the encoder gives what the latent takes, and the objective can do with its draws."""
+        if len(self.encoder.outputs) != len(self.latent.heads):
+            heads = ", ".join(self.latent.heads)
+            raise InputError(f"the encoder gives {len(self.encoder.outputs)} outputs; the latent takes {heads}")
+        self.latent.check(self.latent_shape, self.objective)
+
+    @staticmethod
+    def reported(encoder) -> tuple[str, ...]:
+        """Names of what `reported_of` adds to the metrics."""
+        return ()
+
+    def reported_of(self, inference: Inference) -> dict:
+        """Vectors (batch,) by name."""
+        return {}
 
     @property
     def beta(self) -> float:
@@ -210,9 +223,19 @@ class VAE(Generation, GuardedModel):
         return tuple(self.encoder.outputs[0].shape[1:])
 
     @property
+    def prior_shape(self) -> tuple[int, ...]:
+        """Of the latents that the prior is of."""
+        return self.latent_shape
+
+    @property
     def latent_dim(self) -> int:
         """How many latents there are."""
         return math.prod(self.latent_shape)
+
+    @property
+    def size(self) -> str:
+        """How much a code holds, in words."""
+        return self.latent.size
 
     @property
     def samples_classes(self) -> bool:
@@ -236,13 +259,17 @@ class VAE(Generation, GuardedModel):
     def call(self, inputs, training=False):
         """The likelihood's mean at the posterior mean: what `predict` gives."""
         image, label = self._image_and_label(inputs)
-        z = self.latent.mode(self._float32(self.encoder(self.encoder_inputs(image, label), training=training)))
+        z = self._code(image, label, training)
         return self.likelihood.mean(self.decoder(self.decoder_inputs(z, label), training=training))
+
+    def _code(self, image, label, training):
+        return self.latent.mode(self._float32(self.encoder(self.encoder_inputs(image, label), training=training)))
 
     def compile(self, optimizer="adam", metrics=None, **kwargs):
         """As `keras.Model.compile`, without `loss`: the ELBO is the loss.
 
         Args:
+            kwargs: among them `skip_norm`: a step whose whole gradient's norm is above it is skipped.
             metrics: more of them, measured between the scored image and its reconstruction, both
                 (batch, height, width, channels), and weighted by `sample_weight`.
         """
@@ -306,6 +333,7 @@ class VAE(Generation, GuardedModel):
         for name, cost in inference.draw.costs.items():
             vectors[name] = inference.mean_over_draws(cost)
             vectors["loss"] = vectors["loss"] + vectors[name]
+        vectors |= self.reported_of(inference)
         if sample_weight is not None:
             vectors["loss"] = vectors["loss"] * sample_weight
         if self.losses:  # weight and activity regularisation
@@ -348,6 +376,10 @@ class VAE(Generation, GuardedModel):
         scores = self.likelihood(scored, output, sample_weight=sample_weight, training=training)
         return Inference(draw, *scores, k, credit), output, scored
 
+    def log_prior(self, z, label=None):
+        """log p(z) of codes (n, *latent_shape), with labels (n,): (n,)."""
+        return self.prior.log_prob(z, self.encode_pseudo_images)
+
     def encode_pseudo_images(self, images):
         """The encoder's outputs for a prior's own images, whose labels take turns."""
         label = None
@@ -364,7 +396,7 @@ class VAE(Generation, GuardedModel):
 
     @property
     def metrics(self):
-        return [self.terms, self.code_metric, self.skipped_steps, *self.image_metrics]
+        return [self.terms, self.code_metric, *self.step_metrics, *self.image_metrics]
 
     def update_metrics(self, step, sample_weight, training: bool):
         super().update_metrics(step, sample_weight, training)
@@ -439,12 +471,15 @@ class VAE(Generation, GuardedModel):
         parts = (self.likelihood, self.latent, self.prior, self.objective)
         return sum(part.scratch(inputs, outputs) for part in parts) + 4 * self.latent_dim
 
+    def saved_networks(self) -> dict:
+        """By their names in `__init__`."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
+
     def get_config(self):
+        parts = self.saved_networks() | {name: getattr(self, name) for name in PARTS}
         return {
             **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "decoder": keras.saving.serialize_keras_object(self.decoder),
-            **{name: keras.saving.serialize_keras_object(getattr(self, name)) for name in PARTS},
+            **{name: keras.saving.serialize_keras_object(part) for name, part in parts.items()},
             "conditioning": self.conditioning,
             "class_names": self.class_names,
             "max_skipped_steps": self.max_skipped_steps,

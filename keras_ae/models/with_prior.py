@@ -3,6 +3,7 @@
 import keras
 
 from keras_ae.errors import InputError
+from keras_ae.models.hierarchical import HierarchicalVAE
 from keras_ae.models.vae import VAE
 from keras_ae.priors import Prior
 
@@ -16,7 +17,7 @@ def with_prior(model: keras.Model, prior: Prior, class_names=()) -> VAE:
         class_names: of the prior's classes, where the model has none.
 
     Raises:
-        InputError: the prior is of other codes, or of more or fewer classes.
+        InputError: the prior is of other codes, or of more or fewer classes; the model is a hierarchy.
 
     >>> import keras_ae, numpy as np
     >>> model = keras_ae.conv_autoencoder((8, 8, 1), 2, 3, width=4)
@@ -25,6 +26,8 @@ def with_prior(model: keras.Model, prior: Prior, class_names=()) -> VAE:
     >>> vae.sample(3, seed=0).shape
     (3, 8, 8, 1)
     """
+    if isinstance(model, HierarchicalVAE):
+        raise InputError(f"a prior is fitted to codes of one level; this model has {len(model.shapes)}")
     shape = model.latent_shape if isinstance(model, VAE) else tuple(model.get_layer("decoder").inputs[0].shape[1:])
     if not prior.built:
         if not (isinstance(model, VAE) and model.latent.is_discrete and prior.is_of_tokens):

@@ -62,11 +62,13 @@ def _hidden(x, labels, num_classes, width: int, gated: bool):
     if labels:
         x = with_label(x, labels[0], num_classes)
     for _ in range(2):
-        if gated:
-            x = layers.Multiply()([layers.Dense(width)(x), layers.Dense(width, activation="sigmoid")(x)])
-        else:
-            x = layers.Dense(width, activation="tanh")(x)
+        x = gated_layer(x, width) if gated else layers.Dense(width, activation="tanh")(x)
     return x
+
+
+def gated_layer(x, width: int):
+    """A gated layer."""
+    return layers.Multiply()([layers.Dense(width)(x), layers.Dense(width, activation="sigmoid")(x)])
 
 
 MLP = Family(build_encoder, build_decoder)

@@ -11,7 +11,14 @@ from keras_ae.objectives.code_usage import CodeUsage
 from keras_ae.objectives.discretized import DiscretizedLogistic, LogisticMixture
 from keras_ae.objectives.elbo import ELBO, elbo_terms
 from keras_ae.objectives.features import FeatureDistance
-from keras_ae.objectives.gaussians import entropy, kl_per_latent, log_normal, log_normal_pairs, reparameterize
+from keras_ae.objectives.gaussians import (
+    entropy,
+    kl_between,
+    kl_per_latent,
+    log_normal,
+    log_normal_pairs,
+    reparameterize,
+)
 from keras_ae.objectives.images import LOSSES, PSNR, SSIM, SSIMLoss, get_loss, psnr
 from keras_ae.objectives.iwae import IWAE
 from keras_ae.objectives.likelihoods import (
@@ -101,6 +108,7 @@ __all__ = [
     "get_loss",
     "get_objective",
     "get_regularizer",
+    "kl_between",
     "kl_per_latent",
     "log_normal",
     "log_normal_pairs",

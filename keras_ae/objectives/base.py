@@ -20,9 +20,10 @@ class Draw(NamedTuple):
         log_q, log_p: (batch x k,), the log-density of posterior and prior at z.
         tokens: the numbers (batch x k, ...) of a discrete code; else `None`.
         costs: what the latent adds to the loss, (batch x k,) by name.
+        sizes: how many latents each group has, where they are not the same number.
 
     >>> Draw._fields
-    ('z', 'z_mean', 'z_log_var', 'kl', 'log_q', 'log_p', 'tokens', 'costs')
+    ('z', 'z_mean', 'z_log_var', 'kl', 'log_q', 'log_p', 'tokens', 'costs', 'sizes')
     """
 
     z: Any
@@ -33,6 +34,7 @@ class Draw(NamedTuple):
     log_p: Any
     tokens: Any = None
     costs: Any = MappingProxyType({})
+    sizes: tuple[int, ...] | None = None
 
 
 class Inference(NamedTuple):

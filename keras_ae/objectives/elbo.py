@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ae.layers.hyperparameters import Hyperparameters
@@ -62,13 +63,14 @@ class ELBO(Objective):
 
     def terms(self, inference: Inference, *, step, sample_weight, training: bool) -> dict:
         draw = inference.draw
-        latents = math.prod(draw.z.shape[1:]) // draw.kl.shape[-1]  # of a group
+        groups = draw.kl.shape[-1]
+        latents = np.array(draw.sizes or [math.prod(draw.z.shape[1:]) // groups] * groups, "float32")
         vectors = elbo_terms(
             inference.reconstruction,
             inference.log_likelihood,
             draw.kl,
             beta=self._kl_weight(step, training),
-            free_bits=latents * self._free_bits(training),
+            free_bits=ops.convert_to_tensor(latents) * self._free_bits(training),
             sample_weight=sample_weight,
         )
         for regularizer in self.regularizers if training else ():

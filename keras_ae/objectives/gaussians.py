@@ -21,6 +21,17 @@ def kl_per_latent(z_mean, z_log_var):
     return 0.5 * (ops.square(z_mean) + ops.expm1(z_log_var) - z_log_var)
 
 
+def kl_between(mean, log_var, prior_mean, prior_log_var):
+    """KL(q || p) of diagonal Gaussians, in each dimension: the shape of `mean`.
+
+    >>> kl = kl_between(ops.ones(1), ops.zeros(1), ops.zeros(1), ops.zeros(1))
+    >>> float(kl[0])
+    0.5
+    """
+    distance = ops.square(mean - prior_mean) * ops.exp(-prior_log_var)
+    return 0.5 * (distance + ops.expm1(log_var - prior_log_var) - (log_var - prior_log_var))
+
+
 def reparameterize(z_mean, z_log_var, noise):
     """A draw from q that gradients pass through (Kingma & Welling 2014, equation 4); all (batch, ...).
 

@@ -18,6 +18,7 @@ from keras_ae.pictures.vae import (
     samples,
     traversals,
     vae_pictures,
+    variations,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "to_picture",
     "traversals",
     "vae_pictures",
+    "variations",
 ]

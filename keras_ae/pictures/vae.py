@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from keras_ae.errors import InputError
-from keras_ae.models import VAE
+from keras_ae.models import VAE, HierarchicalVAE
 from keras_ae.models.inputs import checked_labels
 from keras_ae.pictures.grids import COLUMNS, SHOWN, Pictures, Rows, comparison, filled, in_rows
 
@@ -92,7 +92,7 @@ def interpolations(vae: VAE, images: np.ndarray, labels=None, *, steps: int = CO
     return Rows(vae.interpolate(images[:pairs], images[pairs : 2 * pairs], steps, labels))
 
 
-def traversals(vae: VAE, images: np.ndarray, labels=None) -> Rows:
+def traversals(vae: VAE, images: np.ndarray, labels=None, **kwargs) -> Rows:
     """A row for each of the latents that matter most: the first image with that latent moved, as `VAE.traverse`.
 
     >>> import keras_ae
@@ -100,8 +100,25 @@ def traversals(vae: VAE, images: np.ndarray, labels=None) -> Rows:
     >>> sorted(keras_ae.pictures.traversals(vae, np.ones((4, 8, 8, 3))).names)
     ['z0', 'z1']
     """
-    latents, rows = vae.traverse(images, labels=labels)
+    latents, rows = vae.traverse(images, labels=labels, **kwargs)
     return Rows(rows, [f"z{latent}" for latent in latents])
+
+
+def variations(vae: HierarchicalVAE, images: np.ndarray, labels=None, *, level: int = 1, **kwargs) -> Rows:
+    """A row for each image: itself, and images that share the upper levels of its code.
+
+    Args:
+        level: how many levels they share.
+        kwargs: as `HierarchicalVAE.variations` takes them.
+
+    >>> import keras_ae
+    >>> vae = keras_ae.build_hierarchical_vae((8, 8, 3), [(2, 2, 3), (4, 4, 2)], width=4)
+    >>> keras_ae.pictures.variations(vae, np.ones((2, 8, 8, 3))).images.shape
+    (2, 8, 8, 8, 3)
+    """
+    varied = vae.variations(images, COLUMNS - 1, kept=level, labels=labels, **kwargs)
+    names = None if labels is None else [vae.class_names[label] for label in labels]
+    return Rows(np.concatenate([images[:, None], varied], axis=1), names, "original, variations")
 
 
 def completions(vae: VAE, images: np.ndarray, mask: np.ndarray, labels=None, *, count: int = 4, seed: int = 0) -> Rows:

@@ -140,6 +140,8 @@ class SavedModel:
             )
         if self._said("binarized"):
             dataset = dataset.binarized()
+        if self._said("dequantized"):
+            dataset = dataset.dequantized()
         return self._with_mask_levels(dataset)
 
     def split(self, dataset: data.Dataset, name: str) -> data.Split:

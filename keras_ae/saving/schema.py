@@ -60,6 +60,7 @@ def metadata(
         "loss": loss,
         **(_members(model) if is_vae else {}),
         "binarized": dataset.is_binarized or None,
+        "dequantized": dataset.is_dequantized or None,
         "versions": {"keras_ae": keras_ae.__version__, "keras": keras.__version__},
         **more,
     }
@@ -121,6 +122,7 @@ SCHEMA = {
     "objective": ("a name", NAME),
     "regularizers": ("a list of names", _is_list(NAME, 100)),
     "binarized": ("true or false", lambda value: isinstance(value, bool)),
+    "dequantized": ("true or false", lambda value: isinstance(value, bool)),
     "versions": ("names and values", _is_object),
     "flags": ("names and values", _is_object),
     "test": ("names and values", _is_object),

@@ -36,14 +36,16 @@ def test_it_is_numpys_for_every_member(name, monkeypatch):
     vae, data, draws, seed = member(**MEMBERS[name]), batch(image_shape=SHAPE), 5, 3
     images = data["image"]
     labels = None if vae.conditioning == "none" else data["label"]
-    mean, log_var = (x.astype("float64") for x in vae.encode(images, labels))
-    noise = [np.random.default_rng([seed, place]).standard_normal((draws, *mean.shape[1:]), "f") for place in range(6)]
+    shape = draws, *vae.latent_shape
+    noise = [np.random.default_rng([seed, place]).standard_normal(shape, "f") for place in range(6)]
     weights = []
     for number in range(draws):
-        z = mean + np.exp(log_var / 2) * np.stack([each[number] for each in noise])
+        own = np.stack([each[number] for each in noise])
+        z, (mean, log_var), _ = vae.propose(images, labels, own, own)
+        np.testing.assert_allclose(z, mean + np.exp(log_var / 2) * own, rtol=1e-4, atol=1e-5)
         log_q = stats.norm.logpdf(z, mean, np.exp(log_var / 2)).reshape(6, -1).sum(1)
-        log_p = to_numpy(vae.prior.log_prob(tensor(z.astype("float32")), vae.encode_pseudo_images))
-        output = vae.decoder.predict(vae.decoder_inputs(z.astype("float32"), labels), verbose=0)
+        log_p = to_numpy(vae.log_prior(tensor(z), None if labels is None else tensor(labels)))
+        output = vae.decoder.predict(vae.decoder_inputs(z, labels), verbose=0)
         weights.append(to_numpy(vae.likelihood(tensor(images), tensor(output))[1]) + log_p - log_q)
     expected = np.log(np.exp(np.array(weights) - np.max(weights, 0)).mean(0)) + np.max(weights, 0)
     for rows in (5000, 7, 2):  # draws of a call: several images, one, or a part of one

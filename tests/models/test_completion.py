@@ -88,7 +88,7 @@ def test_chains_weigh_latents_by_the_densities_of_scipy(random):
     joint = stats.norm.logpdf(chains.images, mean, np.sqrt(VARIANCE)).sum((1, 2, 3)) + stats.norm.logpdf(z).sum(1)
     assert np.ptp(chains._log_joint(z, mean) - joint) < 1e-3  # the same up to a constant
     proposal = stats.norm.logpdf(z, spread, np.sqrt(spread)).sum(1)
-    assert np.ptp(_log_density(z, spread, spread) - proposal) < 1e-9
+    assert np.ptp(_log_density(z, spread, np.log(spread)) - proposal) < 1e-9
 
 
 @pytest.mark.parametrize("likelihood", ["squared_error", "gaussian_learned"])

@@ -81,6 +81,8 @@ def test_an_image_costs_its_draws_and_what_the_prior_encodes():
         "logistic mixture": 1,
         "fsq": 1,
         "vq": 1,
+        "hierarchy": 3,
+        "dense hierarchy": 2,
         "deterministic": 1,
     }
 

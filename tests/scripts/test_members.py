@@ -82,6 +82,48 @@ def test_a_spatial_code_with_a_regularizer(script, greys):
     assert code == 0, err
 
 
+@once("tests/models trains each member on all backends")
+def test_a_hierarchy_by_its_flags(script, greys):
+    flags = ["--network", "hierarchical", "--levels", "2x2x2,4x4x1", "--likelihood", "logistic", "--prior", "vamp:3"]
+    code, out, err = script("vae", *SMALL, *flags, "--run-dir", "run")
+    assert code == 0, err
+    assert "VAE of 2 levels of 2x2x2, 4x4x1 latents" in out
+    assert "kl_2" in out
+    file = ["run/model.keras", "--backend", BACKEND, "--dataset", "greys"]
+    for flags in (
+        ["--temperature", "0.5,1"],
+        ["--kind", "variations", "--level", "1"],
+        ["--kind", "traversals", "--level", "2"],
+    ):
+        code, _, err = script("sample", *file, "--count", "4", *flags)
+        assert code == 0, err
+    code, out, err = script("evaluate", *file, "--draws", "4", "--json")
+    assert code == 0, err
+    results = json.loads(out)
+    assert results["kl"] == pytest.approx(results["kl_1"] + results["kl_2"], rel=1e-4)
+    assert results["bits_per_dimension"] == pytest.approx(-results["elbo"] / (64 * np.log(2)), rel=1e-4)
+    for flags, message in (
+        (["--kind", "samples", "--level", "1"], "samples are of all levels; leave out the level"),
+        (["--kind", "variations", "--level", "3"], "there is no level 3; this model has 1 (the top) to 2"),
+        (["--temperature", "1,1,1"], "3 temperatures for 2 levels"),
+    ):
+        code, _, err = script("sample", *file, *flags)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert message in err
+
+
+@once("flags and files")
+def test_dequantized_pixels_are_the_models(script, greys):
+    code, _, err = script("vae", *SMALL, "--likelihood", "gaussian", "--dequantize", "--run-dir", "run")
+    assert code == 0, err
+    saved = keras_ae.open_model("run/model.keras")
+    assert saved.metadata["dequantized"]
+    assert saved.load_dataset("greys").is_dequantized
+    code, _, err = script("vae", *SMALL, "--binarize", "--dequantize", "--run-dir", "other")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "not allowed with argument --binarize" in err
+
+
 @once("a warning of the training")
 @pytest.mark.filterwarnings("default:the images have greys")
 def test_bernoulli_warns_of_greys_that_are_not_binarized(script, greys):
@@ -107,7 +149,12 @@ def test_a_search_takes_members_by_name(script, greys):
 
 
 MISTAKES = [
-    (["--network", "unet"], "known are conv, residual, mlp, gated"),
+    (["--network", "unet"], "known are conv, residual, mlp, gated, hierarchical"),
+    (["--network", "hierarchical"], "the network hierarchical cannot have the latents 16; levels are latents of"),
+    (["--network", "hierarchical", "--levels", "2x2x1"], "1 level is no hierarchy"),
+    (["--levels", "2x2x1,4x4x1"], "the network conv cannot have the latents"),
+    (["--levels", "2x0x1,4x4x1"], "'2x0x1,4x4x1' are no levels; give e.g. 4x4x16,8x8x8, or 40,40"),
+    (["--network", "hierarchical", "--levels", "2x2,4x4"], "a code of the shape (2, 2) is not possible"),
     (["--prior", "laplace"], "known are standard, mixture, vamp, flow"),
     (["--prior", "vamp:0"], "0 components are not possible; give 1 or more"),
     (["--prior", "standard:2"], "the prior standard takes no number; leave out ':2'"),

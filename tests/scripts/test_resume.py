@@ -55,6 +55,16 @@ def test_a_run_on_shapes_resumes_with_its_flags_alone(script, tmp_path):
     assert f"next: python train/sample.py '{run}/model.keras' --backend {BACKEND}\n" in out
 
 
+@pytest.mark.parametrize("levels", [[[2, 3, 1], [4, 6, 2]], [[4], [3], [2]]])
+def test_a_hierarchy_resumes_with_its_levels(script, tmp_path, levels):
+    text = ",".join("x".join(map(str, level)) for level in levels)
+    run, _ = begun(script, tmp_path, "--network", "hierarchical", "--levels", text)
+    code, _, err = script("vae", "--resume", run)
+    assert code == 0, err
+    assert keras_ae.read_metadata(run / "model.keras")["flags"]["levels"] == levels
+    assert keras_ae.load_model(run / "model.keras").shapes == list(map(tuple, levels))
+
+
 def test_a_run_of_an_earlier_version_resumes(script, tmp_path):
     run, flags = begun(script, tmp_path)
     content = {"flags": flags, "crc32": zlib.crc32(json.dumps(flags, sort_keys=True).encode())}

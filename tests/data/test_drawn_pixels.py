@@ -1,8 +1,9 @@
-"""Grey images drawn as 0 and 1."""
+"""Pixels that are drawn: grey ones as 0 and 1, and within their level."""
 
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 from keras_ae import InputError, data
 from keras_ae.data import Dataset, Split
@@ -25,8 +26,19 @@ def test_a_grey_is_the_probability_of_1():
     assert share[-1] == 1
 
 
-def test_training_draws_anew_each_epoch_and_all_else_once():
-    dataset = greys(40).binarized()
+def test_a_level_is_an_interval_whose_values_are_equally_likely():
+    levels = 256 * greys().dequantized().train.batch(slice(None))["image"].astype("float64")
+    expected = np.array([0, 1, 51, 128, 254, 255])
+    within = levels.reshape(len(levels), -1) - expected
+    assert within.min() >= 0
+    assert within.max() < 1
+    assert stats.kstest(within[:, 2], "uniform").pvalue > 0.001
+    assert np.abs(np.corrcoef(within.T) - np.eye(6)).max() < 0.1
+
+
+@pytest.mark.parametrize("drawn", [Dataset.binarized, Dataset.dequantized])
+def test_training_draws_anew_each_epoch_and_all_else_once(drawn):
+    dataset = drawn(greys(40))
 
     def epoch(number, seed=3, batch_size=8):
         stream = iter(data.training_batches(dataset.train, batch_size, seed=seed, epoch=number, endless=True))
@@ -53,6 +65,8 @@ def test_images_differ_and_the_others_stay():
     assert 0 < dataset.train.batch(slice(0, 1))["image"][0, 0, 1, 0] < 1
     binarized = dataset.binarized()
     assert binarized.is_binarized
+    assert not binarized.is_dequantized
+    assert dataset.dequantized().is_dequantized
     middle = binarized.train.batch(slice(None))["image"][:, 1, 0, 0]
     assert 0 < middle.mean() < 1
 

@@ -1,0 +1,399 @@
+"""VAEs with several levels of latents, which a top-down decoder asks for one after another."""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ae import backends
+from keras_ae.errors import InputError
+from keras_ae.latents import Gaussian
+from keras_ae.models.generation import BATCH_SIZE
+from keras_ae.models.inputs import checked_images
+from keras_ae.models.vae import VAE
+from keras_ae.objectives import Draw, Inference, entropy, kl_between, log_normal, reparameterize
+
+MOST_LOG_VAR = 10.0
+
+
+class Level(NamedTuple):
+    """The networks of a level of latents, functional models.
+
+    Attributes:
+        merge: features from above and the level's latents -> features, where the next level is or the image begins. Of
+            the top level: the latents[, and the label].
+        prior: features from above -> mean and log-variance of the latents. `None` of the top level, whose prior is the
+            model's.
+        posterior: features from above and the encoder's -> mean and log-variance. `None` of the top level, whose
+            posterior the encoder gives.
+
+    >>> Level._fields
+    ('merge', 'prior', 'posterior')
+    """
+
+    merge: keras.Model
+    prior: keras.Model | None = None
+    posterior: keras.Model | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the latents."""
+        return tuple(self.merge.inputs[0 if self.prior is None else 1].shape[1:])
+
+
+class Walk(NamedTuple):
+    """What a walk down finds, a list with an entry for each level: latents, the posterior's (mean, log-variance) or
+    `None`, the prior's, `None` of the top level; and the features below the last.
+
+    >>> Walk._fields
+    ('latents', 'posteriors', 'priors', 'features')
+    """
+
+    latents: list
+    posteriors: list
+    priors: list
+    features: object
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class HierarchicalVAE(VAE):
+    """A VAE with levels of latents from coarse to fine, p(z_1) p(z_2 | z_1) ... p(x | z_1, z_2, ...), whose posterior
+    walks the same way down, q(z_1 | x) q(z_2 | z_1, x) ... (Sonderby et al. 2016, "Ladder variational autoencoders",
+    section 2; Kingma et al. 2016, section 4; Child 2021, "Very deep VAEs", section 3).
+
+    `prior` and `objective` are as of a `VAE`; the prior is that of the top level. Each level's KL is among the metrics,
+    as `kl_1`, `kl_2` ..., and `free_bits` are counted for each level. A code is the latents of all levels in a row,
+    (n, latents), the top level first; below the top level `encode` gives the posterior given the means above.
+
+    Args:
+        encoder: image[, label] -> mean and log-variance of the top level, then features for each level below.
+        levels: a `Level` each, the top level first; two or more.
+        head: features -> parameters of the likelihood.
+        kwargs: as of a `VAE`, whose latents are Gaussian.
+
+    Raises:
+        InputError: as of a `VAE`; another latent than "gaussian", DReG, a regularizer.
+
+    >>> import keras_ae
+    >>> vae = keras_ae.build_hierarchical_vae((8, 8, 1), [(2, 2, 3), (4, 4, 2)], width=4)
+    >>> vae.sample(2, temperature=[0.8, 1.0], seed=0).shape
+    (2, 8, 8, 1)
+    """
+
+    def __init__(self, encoder: keras.Model, levels: list[Level], head: keras.Model, *, conditioning="none", **kwargs):
+        levels = [Level(*level) for level in levels]
+        decoder = _decoder(levels, head, conditioning != "none")
+        super().__init__(encoder, decoder, conditioning=conditioning, **kwargs)
+        self.head = head
+        self.networks = [[network for network in level if network is not None] for level in levels]
+        self._models = lambda: made  # hidden from Keras: they have no weights of their own
+        made = {}
+
+    @staticmethod
+    def reported(encoder) -> tuple[str, ...]:
+        return tuple(f"kl_{number + 1}" for number in range(len(encoder.outputs) - 1))
+
+    @property
+    def levels(self) -> list[Level]:
+        """The top level first."""
+        return [Level(*networks) for networks in self.networks]
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of the latents of each level."""
+        return [level.shape for level in self.levels]
+
+    @property
+    def size(self) -> str:
+        return f"{len(self.shapes)} levels of {', '.join('x'.join(map(str, shape)) for shape in self.shapes)} latents"
+
+    @property
+    def latent_shape(self) -> tuple[int]:
+        return tuple(self.decoder.inputs[0].shape[1:])
+
+    @property
+    def prior_shape(self) -> tuple[int, ...]:
+        return tuple(self.encoder.outputs[0].shape[1:])
+
+    def _check_latent(self) -> None:
+        if type(self.latent) is not Gaussian:
+            raise InputError(f"the levels of a hierarchy are gaussian; leave out the latent {self.latent.name}")
+        if self.objective.through_z:
+            raise InputError("doubly reparameterised gradients are of one level; take IWAE(k, dreg=False)")
+        if getattr(self.objective, "regularizers", []):
+            raise InputError("a regularizer is of one level of latents; leave it out")
+
+    def _walk(self, label, draw, seen=None, call=lambda network, inputs: network(inputs)) -> Walk:
+        """Down all levels, by the posterior where the encoder has `seen` an image, else by the prior.
+
+        Args:
+            draw: function of a level's number, mean and log-variance (`None` of the model's prior) -> its latents.
+            seen: the encoder's outputs, for each draw.
+            call: a network with inputs.
+        """
+        walk, above = Walk([], [], [], None), None
+        for number, level in enumerate(self.levels):
+            prior = posterior = None
+            if number:
+                prior = self._moments_of(call(level.prior, above))
+            if seen is not None:
+                posterior = seen[:2] if not number else call(level.posterior, [above, seen[number + 1]])
+                posterior = self._moments_of(posterior)
+            z = draw(number, *(posterior or prior or (None, None)))
+            for found, value in zip(walk, (z, posterior, prior), strict=False):
+                found.append(value)
+            merged = [above, z] if number else [z] + [label] * (self.conditioning != "none")
+            above = call(level.merge, merged if len(merged) > 1 else z)
+        return walk._replace(features=above)
+
+    def _moments_of(self, outputs) -> tuple:
+        """Mean and log-variance, of which the latter cannot run away (Vahdat & Kautz 2020, "NVAE", whose code bounds
+        it so): a prior that is too sure of itself would make a step's loss infinite."""
+        mean, log_var = self._float32(outputs)
+        return mean, MOST_LOG_VAR * ops.tanh(log_var / MOST_LOG_VAR)
+
+    def infer(self, image, label, scored, sample_weight=None, training=False, *, objective=None, noise=None):
+        def call(network, inputs):
+            return backends.call(network, inputs, training)
+
+        k = (objective or self.objective).k
+        seen = keras.tree.flatten(call(self.encoder, self.encoder_inputs(image, label)))
+        if noise is None:
+            noise = self.posterior_noise((k * ops.shape(seen[0])[0], *self.latent_shape), training)
+        if k > 1:
+            seen = [ops.repeat(x, k, axis=0) for x in seen]
+            label, scored, sample_weight = (
+                None if x is None else ops.repeat(x, k, axis=0) for x in (label, scored, sample_weight)
+            )
+        walk = self._walk(label, _from_noise(noise, self.shapes), seen, call)
+        output = ops.cast(call(self.head, walk.features), "float32")
+        scores = self.likelihood(scored, output, sample_weight=sample_weight, training=training)
+        return Inference(self._draw(walk, k), *scores, k), output, scored
+
+    def _draw(self, walk: Walk, k: int) -> Draw:
+        (top, *lower), ((mean, log_var), *posteriors), priors = walk.latents, walk.posteriors, walk.priors[1:]
+        log_q = _log_density(walk.latents, walk.posteriors)
+        log_p_top = self.prior.log_prob(top, self.encode_pseudo_images)
+        exact = self.prior.kl(mean, log_var)
+        # Where no formula is known: the entropy is, and only the prior needs the draw.
+        kl = [ops.sum(exact, axis=1) if exact is not None else -_total(entropy(log_var)) - log_p_top]
+        kl += [_total(kl_between(*own, *prior)) for own, prior in zip(posteriors, priors, strict=True)]
+        means, log_vars = (_row(values)[::k] for values in zip(*walk.posteriors, strict=True))
+        sizes = tuple(map(math.prod, self.shapes))
+        log_p = log_p_top + _log_density(lower, priors)
+        return Draw(_row(walk.latents), means, log_vars, ops.stack(kl, axis=1), log_q, log_p, sizes=sizes)
+
+    def reported_of(self, inference) -> dict:
+        kl = inference.draw.kl
+        return {f"kl_{number + 1}": inference.mean_over_draws(kl[:, number]) for number in range(kl.shape[1])}
+
+    def encode_pseudo_images(self, images):
+        return self._moments_of(super().encode_pseudo_images(images)[:2])
+
+    def log_prior(self, z, label=None):
+        latents = _split(z, self.shapes)
+        walk = self._walk(label, lambda number, *_: latents[number])
+        return self.prior.log_prob(latents[0], self.encode_pseudo_images) + _log_density(latents[1:], walk.priors[1:])
+
+    def _code(self, image, label, training):
+        seen = self.encoder(self.encoder_inputs(image, label), training=training)
+        return _row(self._walk(label, lambda number, mean, log_var: mean, seen).latents)
+
+    def _model(self, name: str, make) -> keras.Model:
+        """A walk as a functional model, which Keras compiles. Made once."""
+        if name not in self._models():
+            self._models()[name] = make()
+        return self._models()[name]
+
+    def _inputs(self) -> tuple:
+        """Symbolic: an image, a label, and a row of latents or noise twice."""
+        rows = (keras.Input(self.latent_shape) for _ in range(2))
+        return keras.Input(self.image_shape), keras.Input((), dtype="int32"), *rows
+
+    def _with_label(self, first, label, *rest) -> list:
+        return [first, *([] if self.conditioning == "none" else [label]), *rest]
+
+    def _proposer(self) -> keras.Model:
+        """[image, (label,) noise, other latents] -> latents drawn from the posterior; of each level in a row the
+        posterior's means and log-variances; and those of the other latents, where each level is given what they have
+        above it."""
+        image, label, noise, other = self._inputs()
+        seen = self.encoder(self.encoder_inputs(image, label))
+        drawn = self._walk(label, _from_noise(noise, self.shapes), seen)
+        latents = _split(other, self.shapes)
+        at_other = self._walk(label, lambda number, *_: latents[number], seen)
+        rows = [_row(values) for walk in (drawn, at_other) for values in zip(*walk.posteriors, strict=True)]
+        return keras.Model(self._with_label(image, label, noise, other), [_row(drawn.latents), *rows])
+
+    def _sampler(self, given: int) -> keras.Model:
+        """[latents, (label,) noise] -> latents, of which the upper `given` levels stay and the others are drawn from
+        the prior; and the prior's means and log-variances, which are 0 of the top level."""
+        _, label, z, noise = self._inputs()
+        latents, draw = _split(z, self.shapes), _from_noise(noise, self.shapes)
+        walk = self._walk(label, lambda number, *moments: latents[number] if number < given else draw(number, *moments))
+        own = [[ops.zeros_like(latents[0])] * 2, *walk.priors[1:]]
+        moments = [_row(values) for values in zip(*own, strict=True)]
+        return keras.Model(self._with_label(z, label, noise), [_row(walk.latents), *moments])
+
+    def propose(self, images, label, noise, current):
+        inputs = self._with_label(images, label, noise, current)
+        z, *moments = self._model("proposer", self._proposer).predict_on_batch(inputs)
+        return z, tuple(moments[:2]), tuple(moments[2:])
+
+    def _encoded(self, images, labels) -> list[np.ndarray]:
+        """The posterior on the way of its means."""
+        images = checked_images(images, self.image_shape)
+        label = self.label_ids(labels, len(images))
+        nothing = np.zeros((len(images), *self.latent_shape), "float32")
+        model = self._model("proposer", self._proposer)
+        return model.predict(self._with_label(images, label, nothing, nothing), batch_size=BATCH_SIZE, verbose=0)[1:3]
+
+    def draw_codes(self, n: int, random, temperature, ids, **more) -> np.ndarray:
+        """See `Generation.draw_codes`; a temperature of each level is possible, the top level first."""
+        temperatures = np.broadcast_to(temperature, len(self.shapes))
+        top = self.prior.sample(n, random, temperatures[0], self.encode_pseudo_images, **more)
+        z = np.zeros((n, *self.latent_shape), "float32")
+        z[:, : math.prod(self.prior_shape)] = top.reshape(n, -1)
+        return self._below(z, 1, ids, random, temperatures)[0]
+
+    def _below(self, z, given: int, label, random=None, temperature=1.0) -> list[np.ndarray]:
+        """What `_sampler` gives for codes (n, latents), with the prior's means below the given levels where there is
+        no `random`."""
+        noise = np.zeros(z.shape, "float32")
+        if random is not None:
+            spread = np.broadcast_to(temperature, len(self.shapes))
+            spread = np.repeat(spread, list(map(math.prod, self.shapes))).astype("float32")
+            noise = spread * random.standard_normal(z.shape, dtype="float32")
+        model = self._model(f"sampler_{given}", partial(self._sampler, given))
+        return model.predict(self._with_label(z, label, noise), batch_size=BATCH_SIZE, verbose=0)
+
+    def variations(
+        self, images: np.ndarray, count: int = 4, *, kept: int = 1, labels=None, temperature=1.0, seed=None
+    ) -> np.ndarray:
+        """Images that share the upper levels of an image's code, with all levels below drawn from the prior.
+
+        Args:
+            images: (n, height, width, channels).
+            count: of each.
+            kept: how many levels are the image's, the top level first.
+            temperature: of all levels that are drawn, or of each level.
+
+        Returns:
+            (n, count, height, width, channels).
+
+        Raises:
+            InputError: levels that are not there, a count below 1, or as `sample`.
+
+        >>> import keras_ae
+        >>> vae = keras_ae.build_hierarchical_vae((8, 8, 1), [(2, 2, 3), (4, 4, 2)], width=4)
+        >>> vae.variations(np.zeros((2, 8, 8, 1)), count=3, seed=0).shape
+        (2, 3, 8, 8, 1)
+        """
+        self._check_level(kept)
+        if count < 1:
+            raise InputError(f"{count} variations are not possible; give 1 or more")
+        self.check_temperature(temperature)
+        label = self.label_ids(labels, len(images))
+        z = np.repeat(self.code(images, labels), count, axis=0)
+        label = None if label is None else np.repeat(label, count)
+        z, *_ = self._below(z, kept, label, np.random.default_rng(seed), temperature)
+        return self.decode(z, label).reshape(-1, count, *self.image_shape)
+
+    def check_temperature(self, temperature) -> None:
+        if np.ndim(temperature) and np.shape(temperature) != (len(self.shapes),):
+            raise InputError(
+                f"{np.size(temperature)} temperatures for {len(self.shapes)} levels; give one, or one for each level"
+            )
+        super().check_temperature(np.min(temperature))
+
+    def traverse(
+        self, images: np.ndarray, count: int = 8, steps: int = 9, span: float = 2.5, labels=None, level: int = 1
+    ):
+        """As `VAE.traverse`, of the latents of a level, 1 the top. The KL to the prior given the levels above ranks
+        them. Levels above are the first image's; those below follow as the prior's means.
+
+        >>> import keras_ae
+        >>> vae = keras_ae.build_hierarchical_vae((8, 8, 1), [(2, 2, 3), (4, 4, 2)], width=4)
+        >>> latents, images = vae.traverse(np.zeros((3, 8, 8, 1)), count=2, steps=5, level=2)
+        >>> images.shape
+        (2, 5, 8, 8, 1)
+        """
+        self._check_level(level)
+        z, log_var = self.encode(images, labels)
+        label = self.label_ids(labels, len(images))
+        start = sum(map(math.prod, self.shapes[: level - 1]))
+        own = slice(start, start + math.prod(self.shapes[level - 1]))
+        if level == 1:
+            centre, spread = (np.broadcast_to(values, z[:, own].shape) for values in self._moments())
+        else:
+            _, mean, prior_log_var = self._below(z, len(self.shapes), label)
+            centre, spread = mean[:, own], np.exp(prior_log_var[:, own] / 2)
+        moments = z[:, own], log_var[:, own], centre, 2 * np.log(spread)
+        kl = kl_between(*(ops.convert_to_tensor(values, "float32") for values in moments))
+        latents = np.argsort(-ops.convert_to_numpy(kl).mean(0))[:count]
+        moved = np.tile(z[0], (len(latents), steps, 1))
+        for row, latent in enumerate(latents):
+            moved[row, :, start + latent] = centre[0, latent] + spread[0, latent] * np.linspace(-span, span, steps)
+        moved = moved.reshape(-1, *self.latent_shape)
+        label = None if label is None else np.repeat(label[:1], len(moved))
+        z, *_ = self._below(moved, level, label)
+        return latents, self.decode(z, label).reshape(len(latents), steps, *self.image_shape)
+
+    def _check_level(self, level: int) -> None:
+        if not 1 <= level <= len(self.shapes):
+            raise InputError(f"there is no level {level}; this model has 1 (the top) to {len(self.shapes)}")
+
+    def scratch(self, inputs, outputs) -> int:
+        """Means and variances of posterior and prior of each level as well."""
+        return super().scratch(inputs, outputs) + 20 * self.latent_dim
+
+    def saved_networks(self) -> dict:
+        return {"encoder": self.encoder, "levels": self.networks, "head": self.head}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        names = ("levels", "head")
+        parts = {name: keras.saving.deserialize_keras_object(config[name], custom_objects) for name in names}
+        return super().from_config({**config, **parts}, custom_objects)
+
+
+def _decoder(levels: list[Level], head: keras.Model, labelled: bool) -> keras.Model:
+    """All levels' latents in a row[, label] -> parameters of the likelihood."""
+    shapes = [level.shape for level in levels]
+    z = keras.Input((sum(map(math.prod, shapes)),), name="z")
+    labels = [keras.Input((), dtype="int32", name="label")] if labelled else []
+    top, *rest = _split(z, shapes)
+    above = levels[0].merge([top, *labels] if labels else top)
+    for level, latents in zip(levels[1:], rest, strict=True):
+        above = level.merge([above, latents])
+    return keras.Model([z, *labels] if labels else z, head(above), name="decoder")
+
+
+def _from_noise(noise, shapes):
+    """Function of a level's number, mean and log-variance -> a draw."""
+    noise = _split(noise, shapes)
+    return lambda number, mean, log_var: reparameterize(mean, log_var, noise[number])
+
+
+def _split(row, shapes) -> list:
+    """(n, latents) -> the latents of each level, (n, *shape)."""
+    ends = np.cumsum(list(map(math.prod, shapes)))
+    parts = [row[:, end - math.prod(shape) : end] for end, shape in zip(ends, shapes, strict=True)]
+    return [ops.reshape(part, (-1, *shape)) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def _row(values):
+    """The reverse of `_split`."""
+    return ops.concatenate([ops.reshape(x, (-1, math.prod(x.shape[1:]))) for x in values], axis=1)
+
+
+def _log_density(latents: list, moments: list):
+    """The sum over levels of log N(z; mean, exp(log_var)), (n,)."""
+    return sum(_total(log_normal(z, *own)) for z, own in zip(latents, moments, strict=True))
+
+
+def _total(values):
+    return ops.sum(ops.reshape(values, (-1, math.prod(values.shape[1:]))), axis=1)
