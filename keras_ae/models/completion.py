@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_ae.errors import InputError, one_of
 from keras_ae.models.inputs import checked_known
@@ -39,13 +40,15 @@ def complete(
         steps: of the chain.
         variance: of a pixel given the latents. Where `None`, the likelihood's own; "squared_error", whose
             1/2 is far too wide to draw pixels from, takes each image's mean squared error over its known pixels.
-        noise: whether missing pixels are drawn with that variance, or are their means given the last latents.
+            Likelihoods of grey levels have none: their pixels are drawn from them.
+        noise: whether missing pixels are drawn, or are their means given the last latents.
 
     Returns:
         (n, count, height, width, channels), in [0, 1].
 
     Raises:
-        InputError: a number, method, image, mask or label that is not possible; pixels that are not Gaussian.
+        InputError: a number, method, image, mask or label that is not possible; pixels that are neither Gaussian nor
+            grey levels.
 
     >>> import keras_ae, numpy as np
     >>> vae = keras_ae.conv_vae((8, 8, 1), 2, width=4)
@@ -76,8 +79,10 @@ def _check(vae, count, method, steps, variance) -> None:
     one_of(method, METHODS, "method")
     if min(count, steps) < 1:
         raise InputError(f"count {count} and steps {steps} must be 1 or more")
-    if vae.likelihood.variance is None:
+    if vae.likelihood.variance is None and not vae.likelihood.is_discretized:
         raise InputError("completions are drawn from Gaussian pixels; this model's likelihood has no variance")
+    if vae.likelihood.is_discretized and variance is not None:
+        raise InputError("pixels of a likelihood of grey levels are drawn from it; leave out the variance")
     if not vae.latent.is_random:
         raise InputError("completions move Gaussian latents, and this model has none")
     if variance is not None and not variance > 0:
@@ -95,16 +100,25 @@ class _Chains:
         self.images = np.where(known, images, average)
         for _ in range(FILLINGS):
             self.z, *_ = self._propose(nothing, nothing)
-            self.mean = self._decode(self.z)
+            self.output = self._decode(self.z)
             self.images = np.where(known, images, self.mean)
-        if variance is None:
-            variance = vae.likelihood.variance
-            if vae.likelihood.estimate_variance:
-                error = np.where(known, np.square(images - self.mean), 0).mean(axis=(1, 2, 3), keepdims=True)
-                variance = np.maximum(error / known.mean(axis=(1, 2, 3), keepdims=True), MIN_VARIANCE)
-        self.variance = np.broadcast_to(variance, (len(images), 1, 1, 1))
+        self.variance = None if vae.likelihood.is_discretized else self._variance_of(images, variance)
         self.one_each = (len(images), *(1 for _ in vae.latent_shape))
         self.scale, self.steps = np.full(self.one_each, 0.1), 0  # of the random walk
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Of the pixels given the latents."""
+        return ops.convert_to_numpy(self.vae.likelihood.mean(ops.convert_to_tensor(self.output)))
+
+    def _variance_of(self, images, variance) -> np.ndarray:
+        """Of a pixel given the latents, (chains, 1, 1, 1)."""
+        if variance is None:
+            variance = self.vae.likelihood.variance
+            if self.vae.likelihood.estimate_variance:
+                error = np.where(self.known, np.square(images - self.mean), 0).mean(axis=(1, 2, 3), keepdims=True)
+                variance = np.maximum(error / self.known.mean(axis=(1, 2, 3), keepdims=True), MIN_VARIANCE)
+        return np.broadcast_to(variance, (len(images), 1, 1, 1))
 
     def step(self, correct: bool, warm_up: bool) -> None:
         """New latents given the whole image, then new missing pixels given the latents.
@@ -117,36 +131,45 @@ class _Chains:
         """
         noise = self.random.standard_normal(self.z.shape, dtype="float32")
         z, own, at_current = self._propose(noise, self.z)
-        mean = self._decode(z)
+        output = self._decode(z)
         accepted = np.ones(len(z), bool)
         if correct and not warm_up:
             proposed, current = _log_density(z, *own), _log_density(self.z, *at_current)
-            accepted = self._accepted(z, mean, current - proposed)
-        self._move(z, mean, accepted)
+            accepted = self._accepted(z, output, current - proposed)
+        self._move(z, output, accepted)
         if correct:
             z = self.z + self.scale * self.random.standard_normal(z.shape, dtype="float32")
-            mean = self._decode(z)
-            accepted = self._accepted(z, mean)
-            self._move(z, mean, accepted)
+            output = self._decode(z)
+            accepted = self._accepted(z, output)
+            self._move(z, output, accepted)
             # Ever smaller adaptations keep the limit (Roberts & Rosenthal 2007, theorem 5).
             self.steps += 1
             moved = accepted.reshape(self.one_each)
             self.scale = self.scale * np.exp((moved - ACCEPTANCE) / self.steps**0.6)
-        pixel_noise = self.random.standard_normal(self.images.shape, dtype="float32")
-        self.images = np.where(self.known, self.images, self.mean + np.sqrt(self.variance) * pixel_noise)
+        self.images = np.where(self.known, self.images, self._pixels())
 
-    def _accepted(self, z, mean, correction=0.0):
+    def _pixels(self) -> np.ndarray:
+        """Drawn given the latents."""
+        if self.variance is None:
+            return self.vae.likelihood.draw(self.output, self.random)
+        return self.mean + np.sqrt(self.variance) * self.random.standard_normal(self.images.shape, dtype="float32")
+
+    def _accepted(self, z, output, correction=0.0):
         """Which chains (chains,) move to z. `correction` is log q(current) - log q(proposed)."""
-        gain = self._log_joint(z, mean) - self._log_joint(self.z, self.mean) + correction
+        gain = self._log_joint(z, output) - self._log_joint(self.z, self.output) + correction
         return np.log(self.random.random(len(z))) < gain
 
-    def _move(self, z, mean, accepted):
+    def _move(self, z, output, accepted):
         self.z = np.where(accepted.reshape(self.one_each), z, self.z)
-        self.mean = np.where(accepted[:, None, None, None], mean, self.mean)
+        self.output = np.where(accepted[:, None, None, None], output, self.output)
 
-    def _log_joint(self, z, mean):
-        """log p(image | z) + log p(z), (chains,), up to a constant."""
-        likelihood = -np.square(self.images - mean).sum((1, 2, 3)) / (2 * self.variance[:, 0, 0, 0])
+    def _log_joint(self, z, output):
+        """log p(image | z) + log p(z), (chains,), up to a constant. The mean of Gaussian pixels is the output."""
+        if self.variance is None:
+            images, outputs = (ops.convert_to_tensor(x.astype("float32")) for x in (self.images, output))
+            likelihood = ops.convert_to_numpy(self.vae.likelihood(images, outputs)[1])
+        else:
+            likelihood = -np.square(self.images - output).sum((1, 2, 3)) / (2 * self.variance[:, 0, 0, 0])
         return likelihood + self.log_prior(z, self.label)
 
     def _propose(self, noise, current):

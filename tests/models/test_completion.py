@@ -101,6 +101,43 @@ def test_pixels_are_drawn_with_the_variance_of_the_likelihood_or_of_each_image(l
     np.testing.assert_allclose(chains.variance[:, 0, 0, 0], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("likelihood", ["logistic", "logistic_mixture:2"])
+def test_grey_levels_have_the_conditional_that_sums_give(likelihood):
+    """Two pixels of which one is known, with an encoder that knows nothing."""
+    shape, weights, offsets, log_scale, known = (1, 2, 1), np.array([0.5, -0.3]), np.array([0.1, 0.2]), -2.0, 0.4
+    image, z = keras.Input(shape), keras.Input((1,))
+    flat = keras.layers.Flatten()(image)
+    encoder = keras.Model(image, [keras.layers.Dense(1, kernel_initializer="zeros")(flat) for _ in range(2)])
+    sets, components = (2, 1) if likelihood == "logistic" else (3, 2)  # the logits first; two components alike
+    layer = keras.layers.Dense(2 * sets * components)
+    decoder = keras.Model(z, keras.layers.Reshape((1, 2, sets * components))(layer(z)))
+    kernel, bias = np.zeros((1, 2, sets, components)), np.zeros((2, sets, components))
+    kernel[0, :, -2], bias[:, -2], bias[:, -1] = weights[:, None], offsets[:, None], log_scale
+    layer.set_weights([kernel.reshape(1, -1), bias.ravel()])
+    vae = VAE(encoder, decoder, likelihood=likelihood)
+
+    latents = np.linspace(-6, 6, 2001)
+    edges = np.concatenate([[-np.inf], (np.arange(255) + 0.5) / 127.5 - 1, [np.inf]])
+    cdf = stats.logistic.cdf(edges[:, None, None], latents[:, None] * weights + offsets, np.exp(log_scale))
+    levels = np.diff(cdf, axis=0)  # (256, latents, pixels)
+    level = round(255 * known)
+    joint = (stats.norm.pdf(latents) * levels[level, :, 0]) @ levels[:, :, 1].T
+    joint /= joint.sum()
+    grey = np.arange(256) / 255
+    mean = joint @ grey
+    spread = np.sqrt(joint @ (grey - mean) ** 2)
+
+    images, mask = np.full((1, *shape), level / 255, "float32"), np.array([[[1, 0]]])
+    found = vae.complete(images, mask, 4000, steps=60, seed=1)[0, :, 0, 1, 0]
+    np.testing.assert_allclose(found, np.round(255 * found) / 255, atol=1e-6)
+    assert abs(found.mean() - mean) < 4 * spread / 4000**0.5
+    np.testing.assert_allclose(found.std(), spread, rtol=0.06)
+    alone = stats.norm.pdf(latents) @ levels[:, :, 1].T
+    assert abs(mean - alone @ grey / alone.sum()) > 0.01
+    means = vae.complete(images, mask, 400, steps=60, noise=False, seed=1)[0, :, 0, 1, 0]
+    assert 0 < means.std() < found.std()
+
+
 def test_the_variance_of_a_perfect_image_is_not_0(random):
     vae, known = linear_vae(trained_variance=0.5), np.broadcast_to(MASK[..., None] > 0, (1, *SHAPE))
     perfect = B.reshape(1, *SHAPE)  # z = 0
@@ -194,5 +231,7 @@ def test_mistakes_say_what_is_accepted(arguments, message):
 
 
 def test_bernoulli_pixels_are_refused():
+    with pytest.raises(InputError, match="drawn from it; leave out the variance"):
+        small_vae(likelihood="logistic").complete(batch(1)["image"], np.ones((1, 8, 8)), labels=0, variance=0.1)
     with pytest.raises(InputError, match="no variance"):
         small_vae(conditioning="none", likelihood="bernoulli").complete(batch(1)["image"], np.ones((1, 8, 8)))
