@@ -147,7 +147,7 @@ def _convolutional(
         )
 
     features = keras.Input((*image_shape[:2], filters[0]), name="features")
-    x = Conv2D(output_channels, 3, padding="same", **output_layer(output_bias))(features)
+    x = Conv2D(output_channels, 1, **output_layer(output_bias))(features)  # of many channels, at each pixel
     return Hierarchy(encoder, levels, keras.Model(features, x, name="head"))
 
 
