@@ -9,7 +9,7 @@ import keras_ae
 from keras_ae import InputError
 from keras_ae.latents import FSQ, VQ, CosineVQ, get_latent
 from keras_ae.objectives import CodeUsage
-from tests.helpers import batch
+from tests.helpers import batch, set_weights
 
 to_numpy = keras.ops.convert_to_numpy
 tensor = keras.ops.convert_to_tensor
@@ -111,10 +111,10 @@ def test_a_training_evens_the_codes():
     images = np.random.default_rng(0).random((64, *SHAPE), "float32")
     found = []
     for entropy in (0.0, 1.0):
-        keras.utils.set_random_seed(0)
         vae = keras_ae.build_vae(SHAPE, (4, 4), latent=FSQ((5, 5), entropy=entropy), width=4)
+        set_weights(vae.encoder.weights + vae.decoder.weights)
         vae.compile(keras.optimizers.Adam(1e-2))
-        vae.fit(images, epochs=10, verbose=0)
+        vae.fit(images, epochs=10, shuffle=False, verbose=0)
         found.append(vae.evaluate(images, verbose=0, return_dict=True)["perplexity"])
     assert found[1] > 1.2 * found[0]
     loaded = FSQ.from_config(vae.latent.get_config())
