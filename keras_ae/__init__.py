@@ -9,6 +9,7 @@ from keras_ae.evaluation import evaluate
 from keras_ae.models import (
     VAE,
     HierarchicalVAE,
+    PhotographRestorer,
     build_hierarchical_vae,
     build_vae,
     conv_autoencoder,
@@ -31,6 +32,7 @@ __all__ = [
     "InputError",
     "Muon",
     "NotFiniteError",
+    "PhotographRestorer",
     "build_decoder",
     "build_encoder",
     "build_hierarchical_vae",

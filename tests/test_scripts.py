@@ -246,6 +246,56 @@ def test_restored_images_keep_the_names_of_a_folder(script, tmp_path):
             np.testing.assert_array_equal(np.asarray(before)[known], np.asarray(after)[known])
 
 
+@once("files and their names")
+@pytest.mark.filterwarnings("default:.*skipped")
+def test_photographs_come_back_whole(script, tmp_path, random):
+    """In their own sizes, with their own channels and names."""
+    flags = ["--backend", BACKEND, "--task", "denoise", "--skip-connections", "--code-size", "4", "--width", "4"]
+    code, _, err = script("conv_ae", *flags, "--run-dir", "run", "--smoke", "--image-size", "16")
+    assert code == 0, err
+    (tmp_path / "own" / "cats").mkdir(parents=True)
+    (tmp_path / "own" / "dogs").mkdir()
+    sizes = {"cats/a.jpg": (40, 70, 3), "cats/a.png": (33, 20, 3), "dogs/grey.png": (50, 16)}
+    for name, size in sizes.items():
+        Image.fromarray(random.integers(0, 256, size, "uint8")).save(tmp_path / "own" / name)
+    flags = ["--backend", BACKEND, "--dataset", "own", "--split", "all", "--separate"]
+    code, out, err = script("sample", "run/model.keras", *flags, "--corruption", "none", "--output", "restored")
+    assert code == 0, err
+    assert "written: restored" in out
+    found = {}
+    for path in Path("restored").rglob("*.png"):
+        with Image.open(path) as image:
+            found[str(path.relative_to("restored"))] = (*image.size[::-1], *([3] if image.mode == "RGB" else []))
+    assert found == {"cats/a.png": (40, 70, 3), "cats/a.png.png": (33, 20, 3), "dogs/grey.png": (50, 16)}
+    model = keras_ae.load_model("run/model.keras")
+    with Image.open("own/dogs/grey.png") as before, Image.open("restored/dogs/grey.png") as after:
+        expected = keras_ae.PhotographRestorer(model)(np.asarray(before)[..., None] / np.float32(255))[..., 0]
+        np.testing.assert_allclose(np.asarray(after) / 255, expected, atol=0.51 / 255)
+    code, _, err = script("sample", "run/model.keras", *flags, "--mirrored", "--count", "1", "--output", "one")
+    assert code == 0, err
+    assert [path.name for path in Path("one").rglob("*.png")] == ["a.png"]
+    code, _, err = script("sample", "run/model.keras", *flags[:5], "train", "--separate", "--output", "other")
+    assert (code, "whole photographs are of the split all or test, not train" in err) == (2, True)
+
+
+@once("files and their names")
+@pytest.mark.filterwarnings("default:.*skipped")
+def test_a_model_of_one_size_says_why_it_cannot_take_photographs(script, tmp_path, random):
+    flags = ["--backend", BACKEND, "--width", "4", "--code-size", "1", "--conditioning", "none"]
+    code, _, err = script("conv_ae", *flags, "--run-dir", "run", "--smoke", "--image-size", "16")
+    assert code == 0, err
+    (tmp_path / "own").mkdir()
+    for number in range(4):
+        Image.fromarray(random.integers(0, 256, (16, 16, 3), "uint8")).save(tmp_path / "own" / f"{number}.png")
+    flags = ["--backend", BACKEND, "--dataset", "own", "--split", "all", "--separate", "--output"]
+    assert script("sample", "run/model.keras", *flags, "restored")[0] == 0  # of its own size
+    assert len(list(Path("restored").iterdir())) == 4
+    Image.fromarray(random.integers(0, 256, (20, 16, 3), "uint8")).save(tmp_path / "own" / "large.png")
+    code, _, err = script("sample", "run/model.keras", *flags, "other")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "this model is of images of one size: each place of its code stands for a part of them" in err
+
+
 @pytest.mark.filterwarnings("default:.*skipped")
 def test_an_unconditional_model_of_own_images(script, tmp_path):
     (tmp_path / "own").mkdir()

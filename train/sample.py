@@ -4,6 +4,7 @@ python train/sample.py runs/mine/model.keras --labels star,heart --count 16
 python train/sample.py denoiser.keras --dataset photos --split all --separate
 """
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -72,6 +73,9 @@ def main() -> None:
         raise InputError(f"{kind} take neither --mirrored nor --split all; these are for restored images")
     output = args.output or pictures.new_path(Path(f"{args.file.stem}-{kind}" + ("" if args.separate else ".png")))
     where = {name: getattr(args, name) for name in ("data_dir", "cache_dir", "limit")}
+    is_folder = kind == "restored" and args.separate and args.dataset and Path(args.dataset).is_dir()
+    if is_folder and _restored_folder(args, saved, output):
+        return
     dataset = None if kind == "samples" else saved.load_dataset(args.dataset, **where)
     if kind == "restored":
         count = args.count or (None if args.separate else 64)
@@ -90,6 +94,23 @@ def main() -> None:
         rows = pictures.of_vae(saved, kind, count, dataset, labels=labels, **settings)
         rows.save_each(output) if args.separate else rows.save(output)
     print(f"written: {output}")
+
+
+def _restored_folder(args, saved, output: Path) -> bool:
+    """Restores each image at its own size, one at a time. Not where all have the size of a model that needs it."""
+    from keras_ae import InputError, data, pictures
+
+    task, count = saved.task(args.corruption), args.count or args.limit
+    try:
+        photographs, named = itertools.tee(data.photographs(args.dataset, args.split, count))
+        restored = pictures.restored_photographs(saved.model, task, photographs, mirrored=args.mirrored)
+    except InputError:
+        if data.sizes(args.dataset) == {saved.image_shape[:2]}:
+            return False
+        raise
+    pictures.save_each(output, restored, (photograph.name for photograph in named))
+    print(f"written: {output}")
+    return True
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from keras_ae.data.batches import evaluation_batches, steps_per_epoch, training_batches
 from keras_ae.data.catalog import Dataset, Split, load
 from keras_ae.data.corruption import corrupt, parse_corruptions
+from keras_ae.data.folders import photographs, sizes
 
 __all__ = [
     "Dataset",
@@ -11,6 +12,8 @@ __all__ = [
     "evaluation_batches",
     "load",
     "parse_corruptions",
+    "photographs",
+    "sizes",
     "steps_per_epoch",
     "training_batches",
 ]

@@ -3,8 +3,10 @@
 import hashlib
 import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,6 +46,19 @@ class ImageFolder:
         }
 
     def write(self, writer: Writer) -> list[str]:
+        pictures, folders, masks = self.pictures()
+        levels = self._write(writer, pictures, folders, masks)
+        if masks:
+            writer.append("masks", levels=self._checked_levels(levels))
+        return [] if folders == [self.path] else [printable(folder.name) for folder in folders]
+
+    def pictures(self) -> tuple[list[Picture], list[Path], dict[Path, Path]]:
+        """The images that decode, the folders that have some, and the mask of each image, if there are masks. Warns of
+        all others.
+
+        Raises:
+            InputError: there are none, or they lie both beside and inside subfolders.
+        """
         files, skipped = _listed(self.path)
         self._check_layout(files)
         masks = _mask_files(files)
@@ -60,10 +75,7 @@ class ImageFolder:
         self._warn(pictures, skipped)
         if not pictures:
             raise InputError(f"{self.path} has no readable images ({', '.join(sorted(SUFFIXES))})")
-        levels = self._write(writer, pictures, folders, masks)
-        if masks:
-            writer.append("masks", levels=self._checked_levels(levels))
-        return [] if folders == [self.path] else [printable(folder.name) for folder in folders]
+        return pictures, folders, masks
 
     def _check_layout(self, files: list[Path]) -> None:
         folders = {file.parent for file in files}
@@ -120,6 +132,59 @@ class ImageFolder:
                 f"{MASK_CLASSES} are possible; save them without smoothing, as PNG"
             )
         return np.array(sorted(levels), "uint8")
+
+
+class Photograph(NamedTuple):
+    """An image of its own size.
+
+    Attributes:
+        name: of its file, relative to the folder.
+        number: among all images of the folder.
+        image: (height, width, 1 or 3), float32 in [0, 1].
+        mask: (height, width) uint8 as stored; `None` where there are no masks.
+    """
+
+    name: str
+    number: int
+    image: np.ndarray
+    mask: np.ndarray | None
+
+
+def photographs(path: Path | str, split: str = "all", limit: int | None = None) -> Iterator[Photograph]:
+    """The images of a folder in their own sizes and channels, read one at a time.
+
+    Args:
+        split: "all", or "test" for the tenth that is the test split of `data.load`.
+        limit: so many, the first.
+
+    Raises:
+        InputError: no folder, no images, another split; a mask of another size than its image.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Image.new("L", (30, 20)).save(folder / "a.png")
+    >>> [(photograph.name, photograph.image.shape) for photograph in photographs(folder)]
+    [('a.png', (20, 30, 1))]
+    """
+    path = Path(path)
+    if split not in ("all", "test"):
+        raise InputError(f"whole photographs are of the split all or test, not {split}")
+    pictures, _, masks = ImageFolder(path).pictures()
+    places = np.arange(len(pictures)) if split == "all" else _splits(len(pictures))["test"]
+
+    def each():
+        for place in places[:limit]:
+            picture = pictures[place]
+            image = read(picture, picture.size, grey=picture.grey) / np.float32(255)
+            mask = read_mask(masks[picture.file], picture.size, picture.size)[..., 0] if masks else None
+            yield Photograph(os.fsdecode(picture.file.relative_to(path)), int(place), image, mask)
+
+    return each()
+
+
+def sizes(path: Path | str) -> set[tuple[int, int]]:
+    """(height, width) of the images of a folder."""
+    return {picture.size for picture in ImageFolder(Path(path)).pictures()[0]}
 
 
 def _listed(root: Path) -> tuple[list[Path], dict[Path, str]]:

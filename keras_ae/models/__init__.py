@@ -4,6 +4,7 @@ from keras_ae.models.autoencoder import conv_autoencoder
 from keras_ae.models.build import build_hierarchical_vae, build_vae, conv_vae
 from keras_ae.models.classifier_fit import ClassifierFit
 from keras_ae.models.hierarchical import HierarchicalVAE
+from keras_ae.models.photographs import PhotographRestorer
 from keras_ae.models.prior_fit import PriorFit
 from keras_ae.models.restoration import restore_images
 from keras_ae.models.sharp_fit import SharpFit
@@ -14,6 +15,7 @@ __all__ = [
     "VAE",
     "ClassifierFit",
     "HierarchicalVAE",
+    "PhotographRestorer",
     "PriorFit",
     "SharpFit",
     "build_hierarchical_vae",

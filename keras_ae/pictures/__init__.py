@@ -8,7 +8,7 @@ Images are float in [0, 1]; NaN is drawn white.
 """
 
 from keras_ae.pictures.grids import Pictures, Rows, animation, comparison, grid, new_path, save_each, to_picture
-from keras_ae.pictures.restoration import file_names, restored, task_pictures
+from keras_ae.pictures.restoration import file_names, restored, restored_photographs, task_pictures
 from keras_ae.pictures.saved import of_vae
 from keras_ae.pictures.vae import (
     completions,
@@ -35,6 +35,7 @@ __all__ = [
     "prior_pictures",
     "reconstructions",
     "restored",
+    "restored_photographs",
     "samples",
     "save_each",
     "task_pictures",

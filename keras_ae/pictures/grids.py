@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,8 +125,9 @@ def to_picture(image: np.ndarray) -> Image.Image:
     return Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())
 
 
-def save_each(folder: Path | str, images: list[np.ndarray], names: list[str]) -> None:
-    """Writes each image (height, width, 1 or 3) as a PNG of its own size into a new folder.
+def save_each(folder: Path | str, images: Iterable[np.ndarray], names: Iterable[str]) -> None:
+    """Writes each image (height, width, 1 or 3), grey or of colours, as a PNG of its own size into a new folder. Takes
+    one image at a time.
 
     Args:
         names: of the files, with folders and any suffix: `cats/a.jpg` becomes `cats/a.png`. Where that is taken,
@@ -145,7 +146,8 @@ def save_each(folder: Path | str, images: list[np.ndarray], names: list[str]) ->
         parts = [safe_name(part) for part in Path(name).parts] or ["_"]
         path = _free(folder.joinpath(*parts))
         path.parent.mkdir(parents=True, exist_ok=True)
-        to_picture(image).save(path)
+        picture = to_picture(image)
+        (picture.convert("L") if image.shape[-1] == 1 else picture).save(path)
 
 
 def _free(path: Path) -> Path:

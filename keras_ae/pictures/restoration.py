@@ -1,11 +1,14 @@
 """What an autoencoder makes of the images it restores."""
 
+from collections.abc import Iterable, Iterator
+
 import keras
 import numpy as np
 
 from keras_ae.data import Dataset, Split
+from keras_ae.data.folders import Photograph
 from keras_ae.errors import InputError
-from keras_ae.models import restore_images
+from keras_ae.models import PhotographRestorer, restore_images
 from keras_ae.pictures.grids import SHOWN, Pictures, comparison
 from keras_ae.tasks import Task
 
@@ -47,6 +50,44 @@ def restored(
     if not parts:
         raise InputError(f"{dataset.name} has no {split} images to restore; choose another split")
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def restored_photographs(
+    model: keras.Model, task: Task, photographs: Iterable[Photograph], *, mirrored: bool = False
+) -> Iterator[np.ndarray]:
+    """What an autoencoder makes of each photograph, of the same size and channels, one at a time.
+
+    Args:
+        task: what is done to them first; its word, "none" or "masks", where they come with noise or with masks.
+        photographs: as `data.photographs` gives them.
+        mirrored: as `restore_images` takes it.
+
+    Raises:
+        InputError: the model has one size, or labels; the task classifies, or needs masks that are not there.
+
+    >>> import keras_ae, tempfile
+    >>> keras_ae.pictures.save_each(tempfile.gettempdir() + "/own-size", [np.ones((20, 30, 1))], ["a.png"])
+    >>> photographs = keras_ae.data.photographs(tempfile.gettempdir() + "/own-size")
+    >>> model = keras_ae.conv_autoencoder((8, 8, 3), 2, 4, task="denoise", skip_connections=True, width=4)
+    >>> [image.shape for image in restored_photographs(model, keras_ae.get_task("denoise"), photographs)]
+    [(20, 30, 1)]
+    """
+    if task.classifies:
+        raise InputError("a segmentation is of images of the model's size; leave out --separate, or crop them")
+    restorer = PhotographRestorer(model)
+
+    def each():
+        for name, number, image, mask in photographs:
+            if task.masks and mask is None:
+                raise InputError(f"there is no mask beside {name}; give another corruption than 'masks'")
+            batch = {"image": image[None]} | ({"mask": mask[None, ..., None]} if task.masks else {})
+            for corruption in task.corruptions:
+                corruption.check(image.shape)
+            inputs, *_ = task.examples(batch, np.array([number]))
+            known = inputs["mask"][0, ..., 0] if "mask" in inputs else None
+            yield restorer(inputs["image"][0], known, mirrored=mirrored)
+
+    return each()
 
 
 def file_names(dataset: Dataset, count: int | None = None, *, split: str = "test", word: str = "image") -> list[str]:

@@ -1,0 +1,106 @@
+"""Images of any size through models that were trained on one."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_ae
+from keras_ae import InputError, PhotographRestorer, conv_autoencoder, restore_images
+from keras_ae.models import photographs
+from tests.helpers import once, set_weights
+
+
+def model(shape=(8, 8, 3), task="denoise", **kwargs):
+    settings = {"code_size": 2, "code_channels": 4, "skip_connections": True, "width": 4} | kwargs
+    made = conv_autoencoder(shape, task=task, **settings)
+    set_weights(made.trainable_weights)
+    return made
+
+
+@pytest.mark.parametrize("task", ["denoise", "complete", "reconstruct"])
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_an_image_of_whole_steps_is_what_a_model_of_that_size_makes_of_it(task, blocks, random):
+    small, large = model(task=task, blocks=blocks), model((64, 64, 3), task, code_size=16, blocks=blocks)
+    assert [w.shape for w in small.weights] == [w.shape for w in large.weights]
+    image = random.random((64, 64, 3), "float32")
+    mask = (random.random((64, 64)) < 0.7).astype("float32") if task == "complete" else None
+    masks = None if mask is None else mask[None]
+    expected = restore_images(large, image[None], mask=masks)[0]
+    np.testing.assert_allclose(PhotographRestorer(small)(image, mask), expected, atol=1e-5)
+    mirrored = restore_images(large, image[None], mask=masks, mirrored=True)[0]
+    np.testing.assert_allclose(PhotographRestorer(small)(image, mask, mirrored=True), mirrored, atol=1e-5)
+
+
+def test_a_side_that_was_rounded_up_in_training_is_none_here(random):
+    odd, even = model((9, 11, 3), code_size=3), model((32, 32, 3), code_size=8)
+    assert any(isinstance(layer, keras.layers.Cropping2D) for layer in odd.get_layer("decoder").layers)
+    image = random.random((32, 32, 3), "float32")
+    np.testing.assert_allclose(PhotographRestorer(odd)(image), restore_images(even, image[None])[0], atol=1e-5)
+
+
+def test_other_sizes_are_mirrored_at_their_lower_and_right_edges(random):
+    image = random.random((37, 50, 3), "float32")
+    padded = np.concatenate([image, image[::-1][:27]], axis=0)
+    padded = np.concatenate([padded, padded[:, ::-1][:, :14]], axis=1)
+    expected = restore_images(model((64, 64, 3), code_size=16), padded[None])[0]
+    np.testing.assert_allclose(PhotographRestorer(model())(image), expected[:37, :50], atol=1e-5)
+
+
+def test_greys_through_colours_and_colours_through_greys(random):
+    grey, colours = random.random((32, 32, 1), "float32"), random.random((32, 32, 3), "float32")
+    of_colours, of_greys = PhotographRestorer(model()), PhotographRestorer(model((8, 8, 1)))
+    np.testing.assert_allclose(of_colours(grey)[..., 0], of_colours(np.repeat(grey, 3, -1)).mean(-1), atol=1e-5)
+    found = of_greys(colours)
+    assert found.shape == colours.shape
+    for channel in range(3):
+        one = slice(channel, channel + 1)
+        np.testing.assert_allclose(found[..., one], of_greys(colours[..., one]), atol=1e-5)
+    assert of_greys(grey).shape == grey.shape
+
+
+def test_tiles_are_blended_into_what_the_whole_is(random, monkeypatch):
+    """Away from their edges, which they do not see beyond, they are the whole; where two overlap they are weighted."""
+    restorer, image = PhotographRestorer(model()), random.random((96, 160, 3), "float32")
+    whole = restorer(image)
+    monkeypatch.setattr(photographs, "TILE", 64)
+    monkeypatch.setattr(photographs, "OVERLAP", 32)
+    assert photographs._starts(160) == [0, 32, 64, 96]
+    assert photographs._starts(64) == [0]
+    ramp = photographs._ramp(64)
+    np.testing.assert_allclose(ramp[:32] + ramp[32:], 1, atol=1 / 32)
+    assert ramp[0] == 1 / 64
+    tiled = restorer(image)
+    error = np.abs(tiled - whole)
+    assert error.max() < 0.3 * np.abs(whole - image).max()
+    assert error.mean() < 0.03 * np.abs(whole - image).mean()
+
+
+@once("messages are the same everywhere")
+def test_what_has_one_size_or_is_no_image_is_refused():
+    labelled = model(num_classes=2, conditioning="decoder")
+    with pytest.raises(InputError, match="takes labels, which say nothing of a part of a photograph"):
+        PhotographRestorer(labelled)
+    with pytest.raises(InputError, match="this model is of images of one size: each place of its code"):
+        PhotographRestorer(conv_autoencoder((16, 16, 3), 2, 128, width=4))
+    completer = PhotographRestorer(model(task="complete"))
+    image = np.zeros((20, 20, 3))
+    for call, message in (
+        (lambda: completer(image), "this model takes a mask"),
+        (lambda: completer(image, np.zeros((20, 20))), "all pixels of image 0 are missing"),
+        (lambda: completer(image, np.ones((20, 21))), "the mask has the shape"),
+        (lambda: PhotographRestorer(model())(image, np.ones((20, 20))), "this model takes no mask"),
+        (lambda: PhotographRestorer(model())(np.zeros((20, 20, 2))), "restores 3 channels, and the image has 2"),
+        (lambda: PhotographRestorer(model())(np.full((20, 20, 3), 2.0)), "the images lie between 2 and 2"),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+@once("messages are the same everywhere")
+def test_a_hole_as_large_as_a_tile_is_refused(monkeypatch):
+    monkeypatch.setattr(photographs, "TILE", 32)
+    monkeypatch.setattr(photographs, "OVERLAP", 8)
+    mask = np.ones((96, 96))
+    mask[20:, 20:] = 0
+    with pytest.raises(InputError, match="a hole is as large as 32x32 pixels"):
+        keras_ae.PhotographRestorer(model(task="complete"))(np.zeros((96, 96, 3)), mask)
