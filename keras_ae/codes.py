@@ -234,10 +234,9 @@ def _codes(model, split: Split, places: slice, kind: str, seed: int) -> np.ndarr
         return model.encode(batch["image"], label)
     if kind == "means":
         return model.code(batch["image"], label)
-    mean, log_var = model.encode(batch["image"], label)
-    rows = range(places.start, places.start + len(mean))
-    noise = [np.random.default_rng([seed, row]).standard_normal(mean.shape[1:], "float32") for row in rows]
-    return mean + np.exp(0.5 * log_var) * np.stack(noise)
+    rows = range(places.start, places.start + len(batch["image"]))
+    noise = [np.random.default_rng([seed, row]).standard_normal(model.latent_shape, "float32") for row in rows]
+    return model.propose(batch["image"], label, np.stack(noise), np.stack(noise))[0]
 
 
 def _images(model, codes: np.ndarray, labels: np.ndarray) -> np.ndarray:

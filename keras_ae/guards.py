@@ -35,12 +35,14 @@ class StopOnSkippedSteps(keras.callbacks.Callback):
         self._check()
 
     def _check(self):
-        above = self.model.skip_norm and f", or a norm above {self.model.skip_norm:g}"
+        norm = self.model.skip_norm
+        above = f", or whose norm is above {norm:g}" if norm else ""
+        advice = f"Raise skip_norm; or: {ADVICE[0].lower()}{ADVICE[1:]}" if norm else ADVICE
         in_a_row = int(keras.ops.convert_to_numpy(self.model.skipped_steps.in_a_row.value))
         if in_a_row >= self.limit:
             raise NotFiniteError(
-                f"stopped: {in_a_row} steps in a row had a loss or gradient that is not finite{above or ''}. "
-                f"Their updates were skipped. {ADVICE}"
+                f"stopped: {in_a_row} steps in a row had a loss or gradient that is not finite{above}. "
+                f"Their updates were skipped. {advice}"
             )
 
 

@@ -326,7 +326,10 @@ def _is_over(rows: list[dict], patience: int) -> bool:
 
 def _warn_of_greys(model, split) -> None:
     """A Bernoulli's log-likelihood is one of pixels that are 0 or 1."""
-    if not isinstance(getattr(shipped(model), "likelihood", None), Bernoulli):
+    likelihood = getattr(shipped(model), "likelihood", None)
+    if likelihood is not None and split.dequantized and not likelihood.is_density:
+        raise InputError("dequantised pixels are of a Gaussian likelihood; leave out --dequantize, or take one")
+    if not isinstance(likelihood, Bernoulli):
         return
     if len(split) and not np.isin(split.batch(slice(0, LOOKED_AT))["image"], (0, 1)).all():
         warnings.warn(

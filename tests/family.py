@@ -7,7 +7,7 @@ from scipy import stats
 import keras_ae
 from keras_ae import build_vae
 from keras_ae.latents import VQ
-from keras_ae.objectives import IWAE, TotalCorrelation
+from keras_ae.objectives import TotalCorrelation
 from tests.helpers import CLASSES, set_weights
 
 SHAPE = (6, 5, 1)
@@ -38,8 +38,7 @@ MEMBERS = {  # each part in one of them, and priors and objectives of several dr
     "dense hierarchy": {
         "network": "hierarchical",
         "latent_dim": [(3,), (2,)],
-        "objective": IWAE(2, dreg=False),
-        "conditioning": "none",
+        "objective": "iwae:2",
     },
     "deterministic": {"latent": "deterministic", "latent_dim": 3},
     "gated tc": {"network": "gated", "latent_dim": (1, 2, 2), "regularizers": [TotalCorrelation(6, images=50)]},

@@ -222,7 +222,7 @@ def train_step(model, state, data):
     gradients = _gradients(model, scaled, pull)
     finite_loss = jnp.isfinite(jnp.stack(step.losses)).all()
     finite = finite_loss & jnp.stack([jnp.isfinite(gradient).all() for gradient in gradients]).all()
-    norm = model.gradient_norm(gradients)
+    norm = model.gradient_norm(gradients, model.trainable_variables)
     accepted = model.accepts(finite, norm)
 
     def chosen(new, old):

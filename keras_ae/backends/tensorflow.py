@@ -96,7 +96,7 @@ def train_step(model, data):
     if has_loss_scale:  # it lowers its scale when it sees an overflow, and then applies nothing
         nan = tf.where(finite_loss, 0.0, float("nan"))
         optimizer.apply([None if g is None else g + tf.cast(nan, g.dtype) for g in gradients], variables)
-    norm = model.gradient_norm(gradients)
+    norm = model.gradient_norm(gradients, variables)
     accepted = model.accepts(finite, norm)
     tf.cond(accepted, accept, reject)
     model.count_step(accepted, norm)

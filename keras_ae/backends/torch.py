@@ -227,7 +227,7 @@ def train_step(model, data):
                 optimizer.apply(gradients, variables)
             model.update_metrics(_detached(step), sample_weight, training=True)
 
-        norm = model.gradient_norm(gradients)
+        norm = model.gradient_norm(gradients, variables)
         accepted = model.accepts(finite, norm)
         if _waits(accepted):
             _update_or_restore(accepted, update, updated, state, before)

@@ -156,7 +156,7 @@ class Dataset:
         anew in each epoch, all others once. What is drawn depends on the seed of the training, the epoch and the image.
 
         Raises:
-            InputError: the images are not grey.
+            InputError: the images are not grey, or drawn already.
 
         >>> import keras_ae
         >>> shapes = keras_ae.data.load("shapes", limit=40, image_size=(8, 8))
@@ -169,6 +169,7 @@ class Dataset:
         if self.image_shape[2] != 1:
             channels = self.image_shape[2]
             raise InputError(f"only grey images are binarized; those of {self.name} have {channels} channels")
+        self._check_not_drawn()
         return replace(self, **{name: replace(split, binarized=True) for name, split in self.splits.items()})
 
     @property
@@ -180,13 +181,21 @@ class Dataset:
         anew in each epoch, all others once. A density of such pixels bounds the probability of the levels (Theis et al.
         2016, "A note on the evaluation of generative models", section 3.1).
 
+        Raises:
+            InputError: the pixels are drawn already.
+
         >>> import keras_ae
         >>> shapes = keras_ae.data.load("shapes", limit=40, image_size=(8, 8))
         >>> levels = 256 * shapes.dequantized().test.batch(slice(0, 2))["image"]
         >>> bool((levels.astype(int) == (255 * shapes.test.batch(slice(0, 2))["image"]).round()).all())
         True
         """
+        self._check_not_drawn()
         return replace(self, **{name: replace(split, dequantized=True) for name, split in self.splits.items()})
+
+    def _check_not_drawn(self) -> None:
+        if self.test.draws_pixels:
+            raise InputError("the pixels are drawn already; binarize or dequantize them, once")
 
 
 def load(

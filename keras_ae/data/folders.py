@@ -142,6 +142,9 @@ class Photograph(NamedTuple):
         number: among all images of the folder.
         image: (height, width, 1 or 3), float32 in [0, 1].
         mask: (height, width) uint8 as stored; `None` where there are no masks.
+
+    >>> Photograph("a.png", 0, np.zeros((20, 30, 1)), None).number
+    0
     """
 
     name: str
@@ -161,6 +164,7 @@ def photographs(path: Path | str, split: str = "all", limit: int | None = None) 
         InputError: no folder, no images, another split; a mask of another size than its image.
 
     >>> import tempfile
+    >>> from PIL import Image
     >>> folder = Path(tempfile.mkdtemp())
     >>> Image.new("L", (30, 20)).save(folder / "a.png")
     >>> [(photograph.name, photograph.image.shape) for photograph in photographs(folder)]
@@ -183,7 +187,15 @@ def photographs(path: Path | str, split: str = "all", limit: int | None = None) 
 
 
 def sizes(path: Path | str) -> set[tuple[int, int]]:
-    """(height, width) of the images of a folder."""
+    """(height, width) of the images of a folder.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Image.new("L", (30, 20)).save(folder / "a.png")
+    >>> sizes(folder)
+    {(20, 30)}
+    """
     return {picture.size for picture in ImageFolder(Path(path)).pictures()[0]}
 
 

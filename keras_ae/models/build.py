@@ -45,7 +45,8 @@ def build_vae(
     one_of(network, [*NETWORKS, HIERARCHICAL], "network")
     if min(*image_shape, 1 if width is None else width) < 1:
         raise InputError(f"image shape {image_shape} and width {width} must be 1 or more")
-    if isinstance(latent_dim, list) != (network == HIERARCHICAL):
+    has_levels = not isinstance(latent_dim, int) and any(isinstance(level, list | tuple) for level in latent_dim)
+    if has_levels != (network == HIERARCHICAL):
         kinds = "levels are latents of a hierarchical network alone, which needs them, as 4x4x16,8x8x8"
         raise InputError(f"the network {network} cannot have the latents {latent_dim}; {kinds}")
     if network == HIERARCHICAL:
@@ -103,6 +104,8 @@ def build_hierarchical_vae(
     >>> vae.size
     '3 levels of 2x2x4, 4x4x2, 8x8x1 latents'
     """
+    if min(*image_shape, 1 if width is None else width) < 1:
+        raise InputError(f"image shape {image_shape} and width {width} must be 1 or more")
     likelihood = part(get_likelihood(likelihood), Likelihood)
     encoder_classes, decoder_classes = conditioned_classes(conditioning, len(class_names))
     hierarchy = build_hierarchy(

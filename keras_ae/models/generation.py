@@ -24,7 +24,7 @@ class Generation:
         self,
         n: int,
         labels=None,
-        temperature: float = 1.0,
+        temperature: float | list[float] = 1.0,
         seed: int | None = None,
         guidance: float | None = None,
         top_p: float | None = None,
@@ -38,6 +38,7 @@ class Generation:
         to the codes: of tokens, without a KL, or with a weight of the KL below 0.01.
 
         Args:
+            temperature: of a hierarchy also one for each level, the top level first.
             guidance: how much the label counts, of a prior that knows codes with and without labels: 0 not at all, 1 as
                 much as in training. The prior's own where `None`.
             top_p: of a prior that draws tokens one after another: only the likeliest codes that have this probability
@@ -83,8 +84,8 @@ class Generation:
         """Returns if samples can have that temperature, or raises an `InputError`."""
         if np.ndim(temperature):
             raise InputError(f"{np.size(temperature)} temperatures for one level of latents; give one")
-        if temperature < 0:
-            raise InputError(f"temperature {temperature} is below 0; 1 is the prior's own spread")
+        if not temperature >= 0:
+            raise InputError(f"temperature {temperature} is not 0 or more; 1 is the prior's own spread")
 
     def propose(self, images, label, noise, current) -> tuple:
         """What a Markov chain over latents needs, all (n, *latent_shape): latents drawn from the posterior with the

@@ -87,7 +87,7 @@ class GuardedModel(keras.Model):
         self.traced_losses = None
         self.terms = Terms(term_names)
         self.skipped_steps = SkippedSteps()
-        self.skip_norm = None
+        self.skip_norm = self.clip_norm = None
         self.clipped_steps = None
 
     def make_noise(self, seed: int) -> None:
@@ -119,11 +119,12 @@ class GuardedModel(keras.Model):
 
         Args:
             optimizer: one, or a list with one for each loss.
-            skip_norm: a step whose whole gradient's norm is above it is skipped, too (Child 2021, "Very deep VAEs",
-                section 5); such a norm is that of a batch which would undo much. `None`: no step is.
+            skip_norm: a step is skipped, too, if the gradient of the first loss has a norm above it, before it is
+                clipped (Child 2021, "Very deep VAEs", section 5): such a batch would undo much. Take more than the
+                first steps have. `None`: no step is skipped for its norm.
 
         Raises:
-            InputError: losses; a norm with losses that are scaled.
+            InputError: losses; a norm that is not above 0, or with losses that are scaled.
         """
         if kwargs.keys() & {"loss", "loss_weights", "weighted_metrics"}:
             raise InputError(f"a {type(self).__name__} brings its loss; compile takes an optimizer and metrics")
@@ -134,17 +135,24 @@ class GuardedModel(keras.Model):
         super().compile(optimizer=optimizer, **kwargs)
         self.skip_norm = skip_norm
         is_scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        if skip_norm is not None and not skip_norm > 0:
+            raise InputError(f"skip_norm {skip_norm} would skip all steps; give more than 0")
         if skip_norm and is_scaled:
             raise InputError("the norms of scaled gradients say nothing; leave out skip_norm, or take bfloat16")
-        clips = getattr(self.optimizer, "global_clipnorm", None) and not is_scaled
-        self.clipped_steps = keras.metrics.Sum(name="clipped_steps") if clips else None
+        first = getattr(self.optimizer, "optimizers", [self.optimizer])[0]
+        self.clip_norm = None if is_scaled else getattr(first, "global_clipnorm", None)
+        self.clipped_steps = keras.metrics.Sum(name="clipped_steps") if self.clip_norm else None
         backends.speed_up(self.optimizer)
 
-    def gradient_norm(self, gradients):
-        """Of all together, a scalar; `None` where nobody asks for it. Some gradients may be `None`."""
+    def gradient_norm(self, gradients, variables):
+        """Of all together that belong to the first loss, a scalar; `None` where nobody asks for it. Some gradients may
+        be `None`."""
         if not self.skip_norm and self.clipped_steps is None:
             return None
-        return ops.sqrt(sum(ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients if g is not None))
+        own = set(map(id, self.variables_by_loss()[0]))
+        pairs = zip(gradients, variables, strict=True)
+        own = [gradient for gradient, variable in pairs if id(variable) in own and gradient is not None]
+        return ops.sqrt(sum(ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in own))
 
     def accepts(self, finite, norm):
         """Whether a step changes anything, whose losses and gradients are `finite` and have that norm."""
@@ -153,7 +161,7 @@ class GuardedModel(keras.Model):
     def count_step(self, accepted, norm) -> None:
         self.skipped_steps.update_state(ops.logical_not(accepted))
         if self.clipped_steps is not None:
-            clipped = ops.logical_and(accepted, norm > self.optimizer.global_clipnorm)
+            clipped = ops.logical_and(accepted, norm > self.clip_norm)
             self.clipped_steps.update_state(ops.cast(clipped, "float32"))
 
     def get_compile_config(self):

@@ -14,7 +14,17 @@ from keras_ae.latents import Gaussian
 from keras_ae.models.generation import BATCH_SIZE
 from keras_ae.models.inputs import checked_images
 from keras_ae.models.vae import VAE
-from keras_ae.objectives import Draw, Inference, entropy, kl_between, log_normal, reparameterize
+from keras_ae.objectives import (
+    IWAE,
+    OBJECTIVES,
+    Draw,
+    Inference,
+    entropy,
+    get_objective,
+    kl_between,
+    log_normal,
+    reparameterize,
+)
 
 MOST_LOG_VAR = 10.0
 
@@ -70,12 +80,14 @@ class HierarchicalVAE(VAE):
 
     Args:
         encoder: image[, label] -> mean and log-variance of the top level, then features for each level below.
-        levels: a `Level` each, the top level first; two or more.
+        levels: a `Level` each, the top level first; two or more. A log-variance of any level counts as
+            10 tanh(log_var / 10).
         head: features -> parameters of the likelihood.
+        objective: as of a `VAE`; "iwae:5" is without doubly reparameterised gradients.
         kwargs: as of a `VAE`, whose latents are Gaussian.
 
     Raises:
-        InputError: as of a `VAE`; another latent than "gaussian", DReG, a regularizer.
+        InputError: as of a `VAE`; levels that do not fit, another latent than "gaussian", DReG, a regularizer.
 
     >>> import keras_ae
     >>> vae = keras_ae.build_hierarchical_vae((8, 8, 1), [(2, 2, 3), (4, 4, 2)], width=4)
@@ -83,10 +95,22 @@ class HierarchicalVAE(VAE):
     (2, 8, 8, 1)
     """
 
-    def __init__(self, encoder: keras.Model, levels: list[Level], head: keras.Model, *, conditioning="none", **kwargs):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        levels: list[Level],
+        head: keras.Model,
+        *,
+        objective=None,
+        conditioning: str = "none",
+        **kwargs,
+    ):
         levels = [Level(*level) for level in levels]
+        _check_levels(levels, encoder)
         decoder = _decoder(levels, head, conditioning != "none")
-        super().__init__(encoder, decoder, conditioning=conditioning, **kwargs)
+        if isinstance(objective, str) and OBJECTIVES.get(objective.partition(":")[0]) is IWAE:
+            objective = get_objective(objective, dreg=False)
+        super().__init__(encoder, decoder, objective=objective, conditioning=conditioning, **kwargs)
         self.head = head
         self.networks = [[network for network in level if network is not None] for level in levels]
         self._models = lambda: made  # hidden from Keras: they have no weights of their own
@@ -181,7 +205,11 @@ class HierarchicalVAE(VAE):
         # Where no formula is known: the entropy is, and only the prior needs the draw.
         kl = [ops.sum(exact, axis=1) if exact is not None else -_total(entropy(log_var)) - log_p_top]
         kl += [_total(kl_between(*own, *prior)) for own, prior in zip(posteriors, priors, strict=True)]
-        means, log_vars = (_row(values)[::k] for values in zip(*walk.posteriors, strict=True))
+        # Active are latents whose mean is not the prior's, which below the top is another for each draw.
+        means = [mean] + [
+            (own - centre) * ops.exp(-spread / 2) for (own, _), (centre, spread) in zip(posteriors, priors, strict=True)
+        ]
+        means, log_vars = (_row(values)[::k] for values in (means, [log_var for _, log_var in walk.posteriors]))
         sizes = tuple(map(math.prod, self.shapes))
         log_p = log_p_top + _log_density(lower, priors)
         return Draw(_row(walk.latents), means, log_vars, ops.stack(kl, axis=1), log_q, log_p, sizes=sizes)
@@ -216,6 +244,13 @@ class HierarchicalVAE(VAE):
     def _with_label(self, first, label, *rest) -> list:
         return [first, *([] if self.conditioning == "none" else [label]), *rest]
 
+    def _means(self) -> keras.Model:
+        """[image(, label)] -> the posterior's means and log-variances, each level's given the means above."""
+        image, label, *_ = self._inputs()
+        seen = self.encoder(self.encoder_inputs(image, label))
+        walk = self._walk(label, lambda number, mean, log_var: mean, seen)
+        return keras.Model(self._with_label(image, label), [_row(x) for x in zip(*walk.posteriors, strict=True)])
+
     def _proposer(self) -> keras.Model:
         """[image, (label,) noise, other latents] -> latents drawn from the posterior; of each level in a row the
         posterior's means and log-variances; and those of the other latents, where each level is given what they have
@@ -246,10 +281,8 @@ class HierarchicalVAE(VAE):
     def _encoded(self, images, labels) -> list[np.ndarray]:
         """The posterior on the way of its means."""
         images = checked_images(images, self.image_shape)
-        label = self.label_ids(labels, len(images))
-        nothing = np.zeros((len(images), *self.latent_shape), "float32")
-        model = self._model("proposer", self._proposer)
-        return model.predict(self._with_label(images, label, nothing, nothing), batch_size=BATCH_SIZE, verbose=0)[1:3]
+        inputs = self._with_label(images, self.label_ids(labels, len(images)))
+        return self._model("means", self._means).predict(inputs, batch_size=BATCH_SIZE, verbose=0)
 
     def draw_codes(self, n: int, random, temperature, ids, **more) -> np.ndarray:
         """See `Generation.draw_codes`; a temperature of each level is possible, the top level first."""
@@ -271,35 +304,37 @@ class HierarchicalVAE(VAE):
         return model.predict(self._with_label(z, label, noise), batch_size=BATCH_SIZE, verbose=0)
 
     def variations(
-        self, images: np.ndarray, count: int = 4, *, kept: int = 1, labels=None, temperature=1.0, seed=None
+        self, images: np.ndarray, count: int = 4, *, level: int = 1, labels=None, temperature=1.0, seed=None
     ) -> np.ndarray:
         """Images that share the upper levels of an image's code, with all levels below drawn from the prior.
 
         Args:
             images: (n, height, width, channels).
             count: of each.
-            kept: how many levels are the image's, the top level first.
+            level: the last that is the image's, 1 the top.
             temperature: of all levels that are drawn, or of each level.
 
         Returns:
             (n, count, height, width, channels).
 
         Raises:
-            InputError: levels that are not there, a count below 1, or as `sample`.
+            InputError: a level that is not there or has none below it, a count below 1, or as `sample`.
 
         >>> import keras_ae
         >>> vae = keras_ae.build_hierarchical_vae((8, 8, 1), [(2, 2, 3), (4, 4, 2)], width=4)
         >>> vae.variations(np.zeros((2, 8, 8, 1)), count=3, seed=0).shape
         (2, 3, 8, 8, 1)
         """
-        self._check_level(kept)
+        self._check_level(level)
+        if level == len(self.shapes):
+            raise InputError(f"below level {level} there is none to draw; give 1 to {level - 1}")
         if count < 1:
             raise InputError(f"{count} variations are not possible; give 1 or more")
         self.check_temperature(temperature)
         label = self.label_ids(labels, len(images))
         z = np.repeat(self.code(images, labels), count, axis=0)
         label = None if label is None else np.repeat(label, count)
-        z, *_ = self._below(z, kept, label, np.random.default_rng(seed), temperature)
+        z, *_ = self._below(z, level, label, np.random.default_rng(seed), temperature)
         return self.decode(z, label).reshape(-1, count, *self.image_shape)
 
     def check_temperature(self, temperature) -> None:
@@ -343,7 +378,7 @@ class HierarchicalVAE(VAE):
         return latents, self.decode(z, label).reshape(len(latents), steps, *self.image_shape)
 
     def _check_level(self, level: int) -> None:
-        if not 1 <= level <= len(self.shapes):
+        if level not in range(1, len(self.shapes) + 1):
             raise InputError(f"there is no level {level}; this model has 1 (the top) to {len(self.shapes)}")
 
     def scratch(self, inputs, outputs) -> int:
@@ -358,6 +393,25 @@ class HierarchicalVAE(VAE):
         names = ("levels", "head")
         parts = {name: keras.saving.deserialize_keras_object(config[name], custom_objects) for name in names}
         return super().from_config({**config, **parts}, custom_objects)
+
+
+def _check_levels(levels: list[Level], encoder: keras.Model) -> None:
+    """Returns if there are several, and each is whole."""
+    if len(levels) < 2:
+        raise InputError(f"{len(levels)} level is no hierarchy; give two or more")
+    outputs = len(getattr(encoder, "outputs", []))
+    if outputs != len(levels) + 1:
+        raise InputError(
+            f"the encoder gives {outputs} outputs; for {len(levels)} levels it must give the mean and log-variance of "
+            f"the top one, and features for {len(levels) - 1} below"
+        )
+    for number, level in enumerate(levels[1:], 2):
+        if level.prior is None or level.posterior is None:
+            raise InputError(f"level {number} needs a merge, a prior and a posterior: only the top has the model's own")
+        for name in ("prior", "posterior"):
+            found = [tuple(tensor.shape[1:]) for tensor in getattr(level, name).outputs]
+            if found != [level.shape] * 2:
+                raise InputError(f"the {name} of level {number} gives {found}; it must give twice {level.shape}")
 
 
 def _decoder(levels: list[Level], head: keras.Model, labelled: bool) -> keras.Model:

@@ -130,7 +130,7 @@ def upsampled(x, filters: int, size: tuple[int, int], **kwargs):
     return layers.Cropping2D(extra, dtype=kwargs.get("dtype"))(x) if any(map(any, extra)) else x
 
 
-def residual_blocks(x, count: int, activation: str, level: int):
+def residual_blocks(x, count: int, activation: str, level: int | str):
     """x + convolution(activation(convolution(x))), `count` times. Nothing is added before training."""
     for number in range(count):
         name = f"{BLOCK}{level}_{number}"

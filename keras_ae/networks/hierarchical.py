@@ -15,7 +15,7 @@ from keras_ae.networks.mlp import gated_layer
 
 BLOCKS = 2  # at each resolution of the encoder, and below each level
 ACTIVATION = "silu"
-HEADS = dict.fromkeys(Gaussian.heads, "zeros")  # posterior and prior of a level are the same before training
+HEADS = dict.fromkeys(Gaussian.heads, "zeros")  # below the top, posterior and prior are the same before training
 
 
 class Hierarchy(NamedTuple):
@@ -65,13 +65,13 @@ def build_hierarchy(
         raise InputError("levels are all vectors, as 40,40, or all places, as 4x4x16,8x8x8")
     settings = {"encoder_classes": encoder_classes, "decoder_classes": decoder_classes}
     build, default = (_dense, 300) if len(shapes[0]) == 1 else (_convolutional, 32)
-    settings |= {"width": width or default, "output_bias": output_bias}
+    settings |= {"width": default if width is None else width, "output_bias": output_bias}
     return build(image_shape, shapes, output_channels, **settings)
 
 
 def _dense(image_shape, shapes, output_channels, *, encoder_classes, decoder_classes, width, output_bias) -> Hierarchy:
-    """The two-level network of Tomczak & Welling 2018, "VAE with a VampPrior", section 4.2, for any number of levels:
-    gated layers, of which each input of a level has its own."""
+    """After the two-level network of Tomczak & Welling 2018, "VAE with a VampPrior", section 4.2: gated layers. Here
+    the levels share the first layer of the encoder, and a level's prior, posterior and merge what comes from above."""
     image, labels = keras.Input(image_shape, name="image"), label_input(encoder_classes)
     x = layers.Flatten()(image)
     x = with_label(x, labels[0], encoder_classes) if labels else x
@@ -91,8 +91,8 @@ def _dense(image_shape, shapes, output_channels, *, encoder_classes, decoder_cla
         levels.append(
             (
                 keras.Model([above, z], merged, name=f"merge_{number}"),
-                keras.Model(above, heads(above, shape, HEADS), name=f"prior_{number}"),
-                keras.Model([above, seen], heads(both, shape, HEADS), name=f"posterior_{number}"),
+                keras.Model(above, heads(above, shape, _named("prior", number)), name=f"prior_{number}"),
+                keras.Model([above, seen], heads(both, shape, _named("posterior", number)), name=f"posterior_{number}"),
             )
         )
 
@@ -109,11 +109,11 @@ def _convolutional(
     depths = _depths(image_shape, shapes)
     sizes, filters = level_sizes(image_shape, depths[0]), [max(16, width), *level_filters(depths[0], width)]
 
-    def finer(x, above: int, below: int):
+    def finer(x, above: int, below: int, level: int):
         """Features of the resolution `below`, from those of the resolution `above`."""
         for depth in range(above - 1, below - 1, -1):
             x = upsampled(x, filters[depth], sizes[depth], activation=ACTIVATION)
-            x = residual_blocks(x, BLOCKS, ACTIVATION, depth)
+            x = residual_blocks(x, BLOCKS, ACTIVATION, f"{level}_{depth}")
         return x
 
     image, labels = keras.Input(image_shape, name="image"), label_input(encoder_classes)
@@ -122,13 +122,13 @@ def _convolutional(
     found = {0: x}
     for depth in range(1, depths[0] + 1):
         found[depth] = x = residual_blocks(downsampled(x, filters[depth], ACTIVATION), BLOCKS, ACTIVATION, depth)
-    outputs = [*_moments(x, shapes[0][2]), *(found[depth] for depth in depths[1:])]
+    outputs = [*_moments(x, shapes[0][2], HEADS), *(found[depth] for depth in depths[1:])]
     encoder = keras.Model([image, *labels] if labels else image, outputs, name="encoder")
 
     z, labels = keras.Input(shapes[0], name="z"), label_input(decoder_classes)
     x = with_label(z, labels[0], decoder_classes) if labels else z
-    x = residual_blocks(_conv(x, filters[depths[0]]), BLOCKS, ACTIVATION, depths[0])
-    x = finer(x, depths[0], depths[1])
+    x = residual_blocks(_conv(x, filters[depths[0]]), BLOCKS, ACTIVATION, "merge_1")
+    x = finer(x, depths[0], depths[1], 1)
     levels = [(keras.Model([z, *labels] if labels else z, x, name="merge_1"),)]
     for number, (depth, shape) in enumerate(zip(depths[1:], shapes[1:], strict=True), 2):
         features = (*sizes[depth], filters[depth])
@@ -136,13 +136,16 @@ def _convolutional(
         both = _conv(layers.Concatenate()([above, seen]), filters[depth])
         z = keras.Input(shape, name="z")
         x = layers.Add()([above, _conv(z, filters[depth])])
-        x = residual_blocks(x, BLOCKS, ACTIVATION, depth)
-        x = finer(x, depth, depths[number] if number < len(depths) else 0)
+        x = residual_blocks(x, BLOCKS, ACTIVATION, f"merge_{number}")
+        x = finer(x, depth, depths[number] if number < len(depths) else 0, number)
+        alone = _conv(above, filters[depth])
         levels.append(
             (
                 keras.Model([above, z], x, name=f"merge_{number}"),
-                keras.Model(above, _moments(_conv(above, filters[depth]), shape[2]), name=f"prior_{number}"),
-                keras.Model([above, seen], _moments(both, shape[2]), name=f"posterior_{number}"),
+                keras.Model(above, _moments(alone, shape[2], _named("prior", number)), name=f"prior_{number}"),
+                keras.Model(
+                    [above, seen], _moments(both, shape[2], _named("posterior", number)), name=f"posterior_{number}"
+                ),
             )
         )
 
@@ -155,10 +158,17 @@ def _conv(x, filters: int):
     return Conv2D(filters, 3, padding="same", activation=ACTIVATION)(x)
 
 
-def _moments(x, channels: int) -> list:
+def _named(part: str, number: int) -> dict[str, str]:
+    """The heads of a level. On torch, weights of the same name in two networks are one parameter."""
+    return {f"{part}_{number}_{name}": kernel for name, kernel in HEADS.items()}
+
+
+def _moments(x, channels: int, kernels: dict[str, str]) -> list:
     """Mean and log-variance."""
     settings = {"padding": "same", "dtype": "float32"}
-    return [Conv2D(channels, 3, **settings, kernel_initializer=kernel, name=name)(x) for name, kernel in HEADS.items()]
+    return [
+        Conv2D(channels, 3, **settings, kernel_initializer=kernel, name=name)(x) for name, kernel in kernels.items()
+    ]
 
 
 def _depths(image_shape, shapes) -> list[int]:

@@ -16,7 +16,7 @@ class Draw(NamedTuple):
         z: (batch x k, *latent_shape).
         z_mean, z_log_var: of a Gaussian posterior (batch, *latent_shape); else `None`.
         kl: (batch x k, groups), each group's KL from the posterior to the prior in nats: exact and a group for each
-            latent where the prior knows it; else an estimate and one group.
+            latent where the prior knows it; else an estimate and one group. Of a hierarchy a group for each level.
         log_q, log_p: (batch x k,), the log-density of posterior and prior at z.
         tokens: the numbers (batch x k, ...) of a discrete code; else `None`.
         costs: what the latent adds to the loss, (batch x k,) by name.

@@ -20,8 +20,9 @@ class ELBO(Objective):
     Args:
         beta: the weight of the KL in the loss.
         kl_warmup_steps: optimizer steps over which that weight grows linearly from 0.
-        free_bits: nats of each latent's batch-mean KL that cost nothing while training; of all latents together
-            under a prior that knows no KL of a single one. The loss of an evaluation is without them.
+        free_bits: nats of each latent's batch-mean KL that cost nothing while training; of all latents together under
+            a prior that knows no KL of a single one, and of those of each level of a hierarchy. The loss of an
+            evaluation is without them.
         regularizers: terms that are added to the loss while training, each a `Regularizer`.
 
     Raises:

@@ -66,8 +66,9 @@ def restored_photographs(
         InputError: the model has one size, or labels; the task classifies, or needs masks that are not there.
 
     >>> import keras_ae, tempfile
-    >>> keras_ae.pictures.save_each(tempfile.gettempdir() + "/own-size", [np.ones((20, 30, 1))], ["a.png"])
-    >>> photographs = keras_ae.data.photographs(tempfile.gettempdir() + "/own-size")
+    >>> folder = tempfile.mkdtemp() + "/own"
+    >>> keras_ae.pictures.save_each(folder, [np.ones((20, 30, 1))], ["a.png"])
+    >>> photographs = keras_ae.data.photographs(folder)
     >>> model = keras_ae.conv_autoencoder((8, 8, 3), 2, 4, task="denoise", skip_connections=True, width=4)
     >>> [image.shape for image in restored_photographs(model, keras_ae.get_task("denoise"), photographs)]
     [(20, 30, 1)]

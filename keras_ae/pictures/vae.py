@@ -108,7 +108,7 @@ def variations(vae: HierarchicalVAE, images: np.ndarray, labels=None, *, level: 
     """A row for each image: itself, and images that share the upper levels of its code.
 
     Args:
-        level: how many levels they share.
+        level: the last that they share, 1 the top.
         kwargs: as `HierarchicalVAE.variations` takes them.
 
     >>> import keras_ae
@@ -116,7 +116,7 @@ def variations(vae: HierarchicalVAE, images: np.ndarray, labels=None, *, level: 
     >>> keras_ae.pictures.variations(vae, np.ones((2, 8, 8, 3))).images.shape
     (2, 8, 8, 8, 3)
     """
-    varied = vae.variations(images, COLUMNS - 1, kept=level, labels=labels, **kwargs)
+    varied = vae.variations(images, COLUMNS - 1, level=level, labels=labels, **kwargs)
     names = None if labels is None else [vae.class_names[label] for label in labels]
     return Rows(np.concatenate([images[:, None], varied], axis=1), names, "original, variations")
 

@@ -67,6 +67,9 @@ def test_images_differ_and_the_others_stay():
     assert binarized.is_binarized
     assert not binarized.is_dequantized
     assert dataset.dequantized().is_dequantized
+    for again in (binarized.dequantized, dataset.dequantized().binarized, binarized.binarized):
+        with pytest.raises(InputError, match="the pixels are drawn already"):
+            again()
     middle = binarized.train.batch(slice(None))["image"][:, 1, 0, 0]
     assert 0 < middle.mean() < 1
 

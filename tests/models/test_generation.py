@@ -69,7 +69,7 @@ def test_traversals_move_one_latent_and_rank_them_by_kl(vae):
         (lambda vae: vae.sample(2, labels=3), "unknown label '3'"),
         (lambda vae: vae.sample(3, labels=[0, 1]), "2 labels for 3 images"),
         (lambda vae: vae.sample(0), "cannot draw 0"),
-        (lambda vae: vae.sample(1, temperature=-1), "below 0"),
+        (lambda vae: vae.sample(1, temperature=-1), "not 0 or more"),
         (lambda vae: vae.decode(np.zeros((2, 5)), 0), r"takes \(n, 4\)"),
         (lambda vae: vae.decode(np.zeros((2, 4))), "give labels"),
         (lambda vae: vae.encode(np.zeros((2, 9, 8, 3))), r"takes \(n, 8, 8, 3\)"),

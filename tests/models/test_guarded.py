@@ -382,16 +382,44 @@ def test_clipped_steps_are_counted():
     assert (reported["clipped_steps"], reported["skipped_steps"]) == (0, 1)
 
 
+def test_norms_are_of_the_first_loss():
+    """That of a model with a discriminator is the model's, not the discriminator's."""
+
+    def reported(**kwargs):
+        model = Adversaries()
+        first = keras.optimizers.SGD(1.0, global_clipnorm=kwargs.pop("clip_norm", None))
+        model.compile([first, keras.optimizers.SGD(1.0)], **kwargs)
+        before = [list(map(to_numpy, group)) for group in model.variables_by_loss()]
+        history = model.fit(batch(4)["image"], batch_size=4, shuffle=False, verbose=0).history
+        pairs = zip(before, model.variables_by_loss(), strict=True)
+        norms = [
+            sum(np.square(to_numpy(new) - old).sum() for old, new in zip(*pair, strict=True)) ** 0.5 for pair in pairs
+        ]
+        return norms, history
+
+    (own, other), history = reported()
+    assert other > 0.01 * own
+    assert "clipped_steps" not in history
+    for share, steps in ((0.99, 1), (1.01, 0)):
+        assert reported(clip_norm=float(share * own))[1]["clipped_steps"] == [steps]
+        assert reported(skip_norm=float(share * own))[1]["skipped_steps"] == [steps]
+
+
 def test_a_norm_that_no_step_has_ends_the_training():
     vae = small_vae(conditioning="none", max_skipped_steps=3)
     vae.compile("adam", skip_norm=1e-6)
-    with pytest.raises(NotFiniteError, match=r"3 steps in a row .* not finite, or a norm above 1e-06"):
+    with pytest.raises(
+        NotFiniteError,
+        match=r"3 steps in a row .* not finite, or whose norm is above 1e-06. .* Raise skip_norm; or: lower",
+    ):
         vae.fit(batch(8)["image"], batch_size=2, verbose=0)
 
 
 def test_norms_of_scaled_losses_are_refused():
     with dtype_policy("mixed_float16"):
         vae = small_vae(conditioning="none")
+    with pytest.raises(InputError, match="skip_norm -1 would skip all steps; give more than 0"):
+        small_vae().compile("adam", skip_norm=-1)
     with pytest.raises(InputError, match="leave out skip_norm, or take bfloat16"):
         vae.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), skip_norm=5.0)
     vae.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(global_clipnorm=1.0)))

@@ -6,10 +6,11 @@ import pytest
 from scipy import stats
 
 import keras_ae
-from keras_ae import HierarchicalVAE, InputError, build_vae
+from keras_ae import HierarchicalVAE, InputError, build_vae, codes
+from keras_ae.data import Split
 from keras_ae.models.completion import _Chains
 from keras_ae.models.hierarchical import MOST_LOG_VAR, Level
-from keras_ae.objectives import ELBO, IWAE
+from keras_ae.objectives import IWAE
 from tests.family import MEMBERS, SHAPE, member
 from tests.helpers import batch, once
 
@@ -143,8 +144,6 @@ def test_completions_have_the_exact_conditional(shift):
     known = np.ones(SHAPE[:2])
     known[1, 2] = known[4, 3] = 0
     image = np.random.default_rng(0).normal(0.5, 0.1, (1, *SHAPE)).astype("float32")
-    found = linear(shift).complete(image, known[None], 2000, variance=VARIANCE, steps=100, noise=False, seed=1)
-    assert found.min() == 0 or found.max() < 1
     mean, covariance = joint()
     pixels, here = columns().T @ covariance @ columns() + VARIANCE * np.eye(PIXELS), known.reshape(-1) > 0
     gain = pixels[~here][:, here] @ np.linalg.inv(pixels[here][:, here])
@@ -157,14 +156,31 @@ def test_completions_have_the_exact_conditional(shift):
         chains.step(correct=True, warm_up=step < 20)
     missing = chains.mean.reshape(2000, -1)[:, ~here]
     assert (np.abs(missing.mean(0) - expected) < 5 * missing.std(0) / 2000**0.5).all()
+    variances = np.diag(pixels[~here][:, ~here] - gain @ pixels[here][:, ~here]) - VARIANCE  # of the mean of a pixel
+    np.testing.assert_allclose(missing.var(0), variances, rtol=0.15)
 
 
-def test_free_bits_are_of_each_level(random):
-    images = batch(4, SHAPE)["image"]
-    vae = linear(objective=ELBO(free_bits=100.0))
+def test_free_bits_are_of_the_latents_of_each_level():
+    vae = build_vae(SHAPE, [(2, 2, 3), (3, 3, 2)], network="hierarchical", width=4, free_bits=0.5)
     vae.compile("sgd")
-    vectors = vae.loss_terms(images, training=True).vectors
-    np.testing.assert_allclose(to_numpy(vectors["loss"] - vectors["reconstruction"]), 200.0, rtol=1e-4)
+    vectors = vae.loss_terms(batch(4, SHAPE)["image"], training=True).vectors
+    np.testing.assert_allclose(to_numpy(vectors["loss"] - vectors["reconstruction"]), 0.5 * (12 + 18), rtol=1e-4)
+
+
+def test_latents_that_follow_the_prior_are_not_active():
+    """Though the mean of a lower level varies with what was drawn above."""
+    images = batch(200, SHAPE)["image"]
+    collapsed = build_vae(SHAPE, [(2, 2, 3), (3, 3, 2)], network="hierarchical", width=4)
+    assert collapsed.evaluate(images, verbose=0, return_dict=True)["active_units"] == 0
+    assert linear().evaluate(images, verbose=0, return_dict=True)["active_units"] == 2
+
+
+def test_codes_are_draws_from_the_posterior():
+    """Of z_2 given the z_1 that was drawn, not given its mean."""
+    arrays = {"images": np.full((3000, *SHAPE), 128, "uint8"), "labels": np.zeros(3000, "int32")}
+    drawn = codes._codes(linear(), Split(arrays, np.arange(3000)), slice(0, 3000), "samples", 0)
+    np.testing.assert_allclose(np.cov(drawn.T), posterior()[2], atol=0.03)
+    assert abs(posterior()[2][0, 1]) > 0.05
 
 
 def test_samples_have_the_moments_of_the_prior_and_a_temperature_for_each_level():
@@ -186,7 +202,7 @@ def test_variations_keep_the_upper_levels():
     np.testing.assert_array_equal(varied[:, 0], z[:, 0])
     np.testing.assert_allclose(varied[:5000, 1].mean(), A * z[0, 0] + OFFSET, atol=0.03)
     np.testing.assert_allclose(varied[:5000, 1].std(), SPREAD**0.5, rtol=0.05)
-    np.testing.assert_allclose(vae.variations(images, 3, kept=2)[:, 1], vae.reconstruct(images), atol=1e-5)
+    np.testing.assert_allclose(vae._below(vae.code(images), 2, None)[0], vae.code(images), atol=1e-5)
     assert vae.variations(images, 3, seed=0).std(1).max() > 0.01
 
 
@@ -243,7 +259,7 @@ def test_labels_of_every_part(random):
         ({"latent_dim": 4}, "the network hierarchical cannot have the latents 4; levels are"),
         ({"network": "conv"}, "the network conv cannot have the latents"),
         ({"latent": "vq:4"}, "the levels of a hierarchy are gaussian"),
-        ({"objective": "iwae:3"}, r"take IWAE\(k, dreg=False\)"),
+        ({"objective": IWAE(3)}, r"take IWAE\(k, dreg=False\)"),
         ({"regularizers": ["tc:2"]}, "a regularizer is of one level of latents"),
         ({"prior": "uniform"}, "the prior uniform is not for the latent gaussian"),
     ],
@@ -258,13 +274,41 @@ def test_what_is_of_one_level_is_refused(settings, message):
 def test_levels_that_are_not_there_are_refused():
     vae, images = linear(), batch(2, SHAPE)["image"]
     for call, message in (
-        (lambda: vae.variations(images, kept=3), r"there is no level 3; this model has 1 \(the top\) to 2"),
+        (lambda: vae.variations(images, level=3), r"there is no level 3; this model has 1 \(the top\) to 2"),
+        (lambda: vae.variations(images, level=1.5), "there is no level 1.5"),
+        (lambda: vae.variations(images, level=2), "below level 2 there is none to draw; give 1 to 1"),
         (lambda: vae.variations(images, 0), "0 variations are not possible"),
         (lambda: vae.traverse(images, level=0), "there is no level 0"),
         (lambda: vae.sample(2, temperature=[1, 1, 1]), "3 temperatures for 2 levels"),
-        (lambda: vae.sample(2, temperature=[1, -1]), "temperature -1 is below 0"),
+        (lambda: vae.sample(2, temperature=[1, -1]), "temperature -1 is not 0 or more"),
         (lambda: member(prior="standard").sample(2, temperature=[1, 1]), "2 temperatures for one level of latents"),
         (lambda: keras_ae.with_prior(vae, vae.prior), "a prior is fitted to codes of one level; this model has 2"),
     ):
         with pytest.raises(InputError, match=message):
             call()
+
+
+@once("messages are the same everywhere")
+def test_networks_that_do_not_fit_are_refused():
+    vae = linear()
+    (top, second), head = vae.levels, vae.head
+    for encoder, levels, message in (
+        (vae.encoder, [top], "1 level is no hierarchy"),
+        (keras.Model(vae.encoder.inputs, vae.encoder.outputs[:2]), [top, second], "gives 2 outputs; for 2 levels"),
+        (vae.encoder, [top, Level(second.merge)], "level 2 needs a merge, a prior and a posterior"),
+        (vae.encoder, [top, second._replace(prior=head)], "the prior of level 2 gives"),
+    ):
+        with pytest.raises(InputError, match=message):
+            HierarchicalVAE(encoder, levels, head)
+
+
+def test_weights_of_all_networks_have_their_own_paths():
+    """On torch two of one path are one parameter, for its exports."""
+    for levels in ([(2, 2, 2), (3, 3, 1), (3, 3, 1)], [(3,), (2,), (2,)]):
+        vae = build_vae(SHAPE, levels, network="hierarchical", width=4)
+        assert len({weight.path for weight in vae.trainable_variables}) == len(vae.trainable_variables)
+
+
+def test_bounds_of_several_draws_by_name():
+    vae = build_vae(SHAPE, [(3,), (2,)], network="hierarchical", width=4, objective="iwae:3")
+    assert (vae.objective.k, vae.objective.through_z) == (3, False)

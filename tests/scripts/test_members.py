@@ -119,6 +119,9 @@ def test_dequantized_pixels_are_the_models(script, greys):
     saved = keras_ae.open_model("run/model.keras")
     assert saved.metadata["dequantized"]
     assert saved.load_dataset("greys").is_dequantized
+    code, _, err = script("vae", *SMALL, "--likelihood", "logistic", "--dequantize", "--run-dir", "other")
+    assert (code, err.count("\n")) == (2, 1), err
+    assert "dequantised pixels are of a Gaussian likelihood" in err
     code, _, err = script("vae", *SMALL, "--binarize", "--dequantize", "--run-dir", "other")
     assert (code, err.count("\n")) == (2, 1), err
     assert "not allowed with argument --binarize" in err
