@@ -67,26 +67,30 @@ class PhotographRestorer:
         Raises:
             InputError: as `restore_images`; a hole as large as a tile.
         """
-        shape = image.shape
-        if self.takes_mask != (mask is not None):
+        return self.restore(image[None], None if mask is None else np.asarray(mask)[None], mirrored=mirrored)[0]
+
+    def restore(self, images: np.ndarray, masks: np.ndarray | None = None, *, mirrored: bool = False) -> np.ndarray:
+        """Several images of one size at once, (n, height, width, channels); otherwise as for one."""
+        shape = images.shape
+        if self.takes_mask != (masks is not None):
             raise InputError(f"this model takes {'a' if self.takes_mask else 'no'} mask")
-        if mask is None:
-            images = checked_images(image[None], shape)
+        if masks is None:
+            images = checked_images(images, shape[1:])
         else:
-            images, mask = checked_known(image[None], np.asarray(mask)[None], shape)
+            images, masks = checked_known(images, masks, shape[1:])
         images = self._as_the_model_has_them(images)
-        inputs = [images] if mask is None else [images, np.broadcast_to(mask, (len(images), *mask.shape[1:]))]
+        inputs = [images] if masks is None else [images, np.repeat(masks, len(images) // len(masks), axis=0)]
         restored = self._whole(inputs)
         if mirrored:
             restored = (restored + self._whole([x[:, :, ::-1] for x in inputs])[:, :, ::-1]) / 2
         restored = np.clip(restored, 0, 1, dtype="float32")
         if self.channels == 1:
-            return np.moveaxis(restored[..., 0], 0, -1)
-        return restored[0] if shape[-1] == self.channels else restored[0].mean(-1, keepdims=True)
+            return np.moveaxis(restored.reshape(shape[0], shape[-1], *shape[1:3]), 1, -1)
+        return restored if shape[-1] == self.channels else restored.mean(-1, keepdims=True)
 
     def _as_the_model_has_them(self, images: np.ndarray) -> np.ndarray:
         if self.channels == 1:
-            return np.moveaxis(images[0], -1, 0)[..., None]
+            return np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3], 1)
         if images.shape[-1] not in (1, self.channels):
             raise InputError(f"this model restores {self.channels} channels, and the image has {images.shape[-1]}")
         return np.repeat(images, self.channels // images.shape[-1], axis=-1)

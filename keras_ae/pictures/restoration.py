@@ -1,5 +1,7 @@
 """What an autoencoder makes of the images it restores."""
 
+import itertools
+import math
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -11,6 +13,8 @@ from keras_ae.errors import InputError
 from keras_ae.models import PhotographRestorer, restore_images
 from keras_ae.pictures.grids import SHOWN, Pictures, comparison
 from keras_ae.tasks import Task
+
+TOGETHER = 2**17  # pixels
 
 
 def restored(
@@ -55,7 +59,8 @@ def restored(
 def restored_photographs(
     model: keras.Model, task: Task, photographs: Iterable[Photograph], *, mirrored: bool = False
 ) -> Iterator[np.ndarray]:
-    """What an autoencoder makes of each photograph, of the same size and channels, one at a time.
+    """What an autoencoder makes of each photograph, of the same size and channels. Large ones are restored one at a time,
+    small ones of one size together.
 
     Args:
         task: what is done to them first; its word, "none" or "masks", where they come with noise or with masks.
@@ -78,17 +83,32 @@ def restored_photographs(
     restorer = PhotographRestorer(model)
 
     def each():
-        for name, number, image, mask in photographs:
-            if task.masks and mask is None:
-                raise InputError(f"there is no mask beside {name}; give another corruption than 'masks'")
-            batch = {"image": image[None]} | ({"mask": mask[None, ..., None]} if task.masks else {})
+        for together in _of_one_size(photographs):
+            first = together[0]
+            if task.masks and first.mask is None:
+                raise InputError(f"there is no mask beside {first.name}; give another corruption than 'masks'")
+            batch = {"image": np.stack([photograph.image for photograph in together])}
+            if task.masks:
+                batch["mask"] = np.stack([photograph.mask for photograph in together])[..., None]
             for corruption in task.corruptions:
-                corruption.check(image.shape)
-            inputs, *_ = task.examples(batch, np.array([number]))
-            known = inputs["mask"][0, ..., 0] if "mask" in inputs else None
-            yield restorer(inputs["image"][0], known, mirrored=mirrored)
+                corruption.check(first.image.shape)
+            inputs, *_ = task.examples(batch, np.array([photograph.number for photograph in together]))
+            yield from restorer.restore(inputs["image"], inputs.get("mask"), mirrored=mirrored)
 
     return each()
+
+
+def _of_one_size(photographs: Iterable[Photograph]) -> Iterator[list[Photograph]]:
+    """Those that follow one another and have the same shape, together as many pixels as `TOGETHER` at most."""
+    for _, same in itertools.groupby(photographs, key=lambda photograph: photograph.image.shape):
+        together = []
+        for photograph in same:
+            together.append(photograph)
+            if (len(together) + 1) * math.prod(photograph.image.shape[:2]) > TOGETHER:
+                yield together
+                together = []
+        if together:
+            yield together
 
 
 def file_names(dataset: Dataset, count: int | None = None, *, split: str = "test", word: str = "image") -> list[str]:

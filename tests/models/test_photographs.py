@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import keras_ae
-from keras_ae import InputError, PhotographRestorer, conv_autoencoder, restore_images
+from keras_ae import InputError, PhotographRestorer, conv_autoencoder, data, restore_images
 from keras_ae.models import photographs
+from keras_ae.pictures import restoration
 from tests.helpers import once, set_weights
 
 
@@ -56,6 +57,23 @@ def test_greys_through_colours_and_colours_through_greys(random):
         one = slice(channel, channel + 1)
         np.testing.assert_allclose(found[..., one], of_greys(colours[..., one]), atol=1e-5)
     assert of_greys(grey).shape == grey.shape
+
+
+def test_several_of_one_size_are_each_what_it_is_alone(random):
+    images, masks = random.random((4, 37, 20, 3), "float32"), (random.random((4, 37, 20)) < 0.7).astype("float32")
+    for restorer in (PhotographRestorer(model(task="complete")), PhotographRestorer(model((8, 8, 1), "complete"))):
+        together = restorer.restore(images, masks)
+        for number in range(4):
+            np.testing.assert_allclose(together[number], restorer(images[number], masks[number]), atol=1e-5)
+
+
+def test_photographs_of_one_size_go_together():
+    shapes = [(8, 8, 3)] * 5 + [(8, 8, 1)] + [(400, 400, 3)] * 2 + [(300, 300, 3)]
+    given = [data.folders.Photograph(str(n), n, np.zeros(shape), None) for n, shape in enumerate(shapes)]
+    groups = [[photograph.number for photograph in group] for group in restoration._of_one_size(given)]
+    assert groups == [[0, 1, 2, 3, 4], [5], [6], [7], [8]]
+    many = [data.folders.Photograph("", n, np.zeros((256, 128, 1)), None) for n in range(9)]
+    assert [len(group) for group in restoration._of_one_size(many)] == [4, 4, 1]
 
 
 def test_tiles_are_blended_into_what_the_whole_is(random, monkeypatch):
