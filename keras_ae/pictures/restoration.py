@@ -59,8 +59,8 @@ def restored(
 def restored_photographs(
     model: keras.Model, task: Task, photographs: Iterable[Photograph], *, mirrored: bool = False
 ) -> Iterator[np.ndarray]:
-    """What an autoencoder makes of each photograph, of the same size and channels. Large ones are restored one at a time,
-    small ones of one size together.
+    """What an autoencoder makes of each photograph, of the same size and channels. Large ones are restored one at a
+    time, small ones of one size together.
 
     Args:
         task: what is done to them first; its word, "none" or "masks", where they come with noise or with masks.
