@@ -43,8 +43,7 @@ def build_vae(
     (2, 28, 28, 1)
     """
     one_of(network, [*NETWORKS, HIERARCHICAL], "network")
-    if min(*image_shape, 1 if width is None else width) < 1:
-        raise InputError(f"image shape {image_shape} and width {width} must be 1 or more")
+    _check_sizes(image_shape, width)
     has_levels = not isinstance(latent_dim, int) and any(isinstance(level, list | tuple) for level in latent_dim)
     if has_levels != (network == HIERARCHICAL):
         kinds = "levels are latents of a hierarchical network alone, which needs them, as 4x4x16,8x8x8"
@@ -104,8 +103,7 @@ def build_hierarchical_vae(
     >>> vae.size
     '3 levels of 2x2x4, 4x4x2, 8x8x1 latents'
     """
-    if min(*image_shape, 1 if width is None else width) < 1:
-        raise InputError(f"image shape {image_shape} and width {width} must be 1 or more")
+    _check_sizes(image_shape, width)
     likelihood = part(get_likelihood(likelihood), Likelihood)
     encoder_classes, decoder_classes = conditioned_classes(conditioning, len(class_names))
     hierarchy = build_hierarchy(
@@ -119,3 +117,8 @@ def build_hierarchical_vae(
     )
     settings = {"likelihood": likelihood, "conditioning": conditioning, "class_names": class_names}
     return HierarchicalVAE(*hierarchy, **settings, **kwargs)
+
+
+def _check_sizes(image_shape: tuple[int, int, int], width: int | None) -> None:
+    if min(*image_shape, 1 if width is None else width) < 1:
+        raise InputError(f"image shape {image_shape} and width {width} must be 1 or more")
