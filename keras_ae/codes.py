@@ -18,7 +18,7 @@ from keras_ae.models import VAE
 KINDS = ("means", "samples", "tokens")
 BATCH_SIZE = 128
 ABOUT = "about.json"
-VALIDATES = 20  # one code in so many
+VALIDATES = 20  # one image in so many
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Codes:
         kind: "means", "samples" or "tokens".
         class_names: of the labels.
         model: the `fingerprint` of the model that made them.
+        flip: whether the code of each image is followed by that of its mirror image.
 
     >>> Codes(np.zeros((2, 4), "float32"), np.zeros(2, "int32"), "means", [], "0").kind
     'means'
@@ -41,6 +42,7 @@ class Codes:
     kind: str
     class_names: list[str]
     model: str
+    flip: bool = False
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -76,7 +78,7 @@ class CodeDataset(Dataset):
 
 
 def as_dataset(codes: Codes, image_shape: tuple[int, int, int], source: str | None = None) -> CodeDataset:
-    """What `train` takes: one code in 20 validates, and none tests.
+    """What `train` takes: one image in 20 validates, and none tests.
 
     Args:
         image_shape: of the images that they are codes of.
@@ -88,14 +90,22 @@ def as_dataset(codes: Codes, image_shape: tuple[int, int, int], source: str | No
     (38, 2, (2, 4))
     """
     arrays = {"codes": codes.codes, "labels": codes.labels}
-    held_out = np.arange(len(codes)) % VALIDATES == VALIDATES - 1
+    images = np.arange(len(codes)) // (2 if codes.flip else 1)
+    held_out = images % VALIDATES == VALIDATES - 1
     indices = np.flatnonzero(~held_out), np.flatnonzero(held_out), np.arange(0)
     splits = (CodeSplit(arrays, part) for part in indices)
     return CodeDataset("codes", codes.class_names, *splits, source=source, shape=image_shape)
 
 
 def encode(
-    model: keras.Model, split: Split, path: Path | str, *, kind: str | None = None, class_names=(), seed: int = 0
+    model: keras.Model,
+    split: Split,
+    path: Path | str,
+    *,
+    kind: str | None = None,
+    class_names=(),
+    seed: int = 0,
+    flip: bool = False,
 ) -> Path:
     """Writes the codes of all images of a split, a batch at a time.
 
@@ -106,6 +116,7 @@ def encode(
             else means, where `None`.
         class_names: what the labels mean, for those who read the file.
         seed: of samples. The noise of an image depends on it and on the image's place alone.
+        flip: write the code of each image's mirror image, too, after the image's own.
 
     Returns:
         The path.
@@ -123,9 +134,11 @@ def encode(
     kind = _checked_kind(model, kind)
     if not len(split):
         raise InputError("there are no images to encode; choose another split")
+    if flip:
+        split = _Mirrored(**vars(split) | {"indices": np.repeat(split.indices, 2)})
     batches = (_codes(model, split, slice(start, start + BATCH_SIZE), kind, seed) for start in _starts(len(split)))
     first = next(batches)
-    about = {"kind": kind, "class_names": list(class_names), "model": fingerprint(model)}
+    about = {"kind": kind, "class_names": list(class_names), "model": fingerprint(model), "flip": flip}
     path = Path(path)
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         with archive.open("codes.npy", "w", force_zip64=True) as file:
@@ -163,7 +176,7 @@ def open_codes(path: Path | str) -> Codes:
         raise InputError(f"{path} holds no codes ({error}); write them again with train/encode.py") from error
     if kind not in KINDS or labels.shape != codes.shape[:1]:
         raise InputError(f"{path} is damaged; write it again with train/encode.py")
-    return Codes(codes, labels, kind, class_names, model)
+    return Codes(codes, labels, kind, class_names, model, about.get("flip", False))
 
 
 def decode(model: keras.Model, codes: Codes) -> Iterator[np.ndarray]:
@@ -219,6 +232,17 @@ def _checked_kind(model, kind: str | None) -> str:
     if len(model.get_layer("encoder").outputs) > 1 or "mask" in inputs:
         raise InputError("the code of this autoencoder is not all that its decoder is given; take one without")
     return kind
+
+
+@dataclass(frozen=True)
+class _Mirrored(Split):
+    """A split that holds each image twice, the second time mirrored left to right."""
+
+    def batch(self, places, **kwargs) -> dict[str, np.ndarray]:
+        batch = super().batch(places, **kwargs)
+        second = np.arange(len(self))[places] % 2 == 1
+        batch["image"][second] = batch["image"][second, :, ::-1]
+        return batch
 
 
 def _starts(count: int) -> range:

@@ -21,7 +21,7 @@ def member(latent_dim=4, conditioning="both", likelihood="gaussian", **kwargs) -
     )
     codebook = [vae.latent.codebook] if isinstance(vae.latent, VQ) else []
     below = [weight for networks in getattr(vae, "networks", []) for net in networks[1:] for weight in net.weights]
-    spread = 0.06 if below else 0.15  # a hierarchy is deep
+    spread = 0.09 if below else 0.15  # a hierarchy is deep
     set_weights(vae.encoder.weights + vae.decoder.weights + vae.prior.weights + codebook + below, spread)
     return vae
 

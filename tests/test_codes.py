@@ -50,6 +50,20 @@ def test_codes_are_the_models_and_give_its_images_again(dataset, tmp_path, monke
     assert held.codes.dtype == (np.int32 if kind == "tokens" else np.float32)
 
 
+def test_the_code_of_a_mirrored_image_follows_the_images_own(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(codes, "BATCH_SIZE", 7)  # a pair of codes may lie in two batches
+    vae = small_vae(dataset.image_shape, conditioning="both")
+    batch = dataset.train.batch(slice(None))
+    held = codes.open_codes(codes.encode(vae, dataset.train, tmp_path / "codes.npz", flip=True))
+    np.testing.assert_allclose(held.codes[::2], vae.code(batch["image"], batch["label"]), atol=1e-5)
+    np.testing.assert_allclose(held.codes[1::2], vae.code(batch["image"][:, :, ::-1], batch["label"]), atol=1e-5)
+    np.testing.assert_array_equal(held.labels, np.repeat(batch["label"], 2))
+    split = codes.as_dataset(held, dataset.image_shape)
+    images = [set(part.indices // 2) for part in (split.train, split.validation)]
+    assert images[0].isdisjoint(images[1])
+    assert len(images[1]) == len(batch["image"]) // 20
+
+
 def test_what_a_model_has_not_is_refused(dataset, tmp_path):
     def encode(model, split=dataset.train, **kwargs):
         codes.encode(model, split, tmp_path / "codes.npz", **kwargs)

@@ -32,6 +32,7 @@ def parser() -> _flags.Parser:
         help="peak, after a warm-up; then cosine decay to 0",
     )
     add("--precision", choices=_flags.PRECISIONS, default="float32", help="of a network, while it is trained")
+    add("--flip", action="store_true", help="fit to the codes of mirrored images, too")
     add("--seed", type=_types.seed, default=0, help="of weights, order and noise")
     add("--smoke", action="store_true", help="few images and one epoch, to see that everything runs")
     _flags.add_data(parser, None)
@@ -89,7 +90,8 @@ def _encode(args, saved, path: Path) -> None:
     kind = "samples" if saved.is_vae and saved.model.latent.is_random else None
     dataset = saved.load_dataset(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
     _environment.forget_tensorflow(args.backend)
-    codes.encode(saved.model, dataset.train, path, kind=kind, class_names=dataset.class_names, seed=args.seed)
+    names = dataset.class_names
+    codes.encode(saved.model, dataset.train, path, kind=kind, class_names=names, seed=args.seed, flip=args.flip)
 
 
 def _train(args, vae, dataset, folder: Path, output: Path) -> None:

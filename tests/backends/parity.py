@@ -12,6 +12,7 @@ from keras_ae.priors import Autoregressive, FlowMatching
 from tests.family import MEMBERS, SHAPE, member
 from tests.helpers import batch, set_weights, small_vae
 
+RATE = 64.0  # of a step whose change of the weights is the gradient: small ones don't drown in the weights' rounding
 LIKELIHOODS = ("squared_error", "bernoulli", "gaussian", "gaussian_learned")
 
 
@@ -32,15 +33,20 @@ def main() -> None:
         shape = (6 * vae.objective.k, *vae.latent_shape)
         noise = np.random.default_rng(5).normal(size=shape).astype("float32")
         vae.posterior_noise = lambda shape, training, noise=noise: keras.ops.convert_to_tensor(noise)
-        vae.compile(keras.optimizers.SGD(1.0))
-        start = [keras.ops.convert_to_numpy(weight).copy() for weight in vae.trainable_variables]
-        logs = vae.fit(images, batch_size=6, shuffle=False, verbose=0).history
-        for term, values in logs.items():
-            results[f"{name}/{term}"] = values[0]
-        for number, (before, weight) in enumerate(zip(start, vae.trainable_variables, strict=True)):
-            results[f"{name}/gradient_{number}"] = before - keras.ops.convert_to_numpy(weight)
         results[f"{name}/sample"] = vae.sample(3, seed=1)
+        vae.compile(keras.optimizers.SGD(RATE))
+        results.update(of_a_step(name, vae, images))
     np.savez(sys.argv[1], **results, **of_fitted_priors(), **of_sharp())
+
+
+def of_a_step(name: str, model: keras.Model, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The terms of a step's loss and its gradients."""
+    start = [keras.ops.convert_to_numpy(weight).copy() for weight in model.trainable_variables]
+    logs = model.fit(images, batch_size=6, shuffle=False, verbose=0).history
+    results = {f"{name}/{term}": values[0] for term, values in logs.items()}
+    for number, (before, weight) in enumerate(zip(start, model.trainable_variables, strict=True)):
+        results[f"{name}/gradient_{number}"] = (before - keras.ops.convert_to_numpy(weight)) / RATE
+    return results
 
 
 def of_fitted_priors() -> dict[str, np.ndarray]:
@@ -63,13 +69,8 @@ def of_sharp() -> dict[str, np.ndarray]:
         features=FeatureDistance(classifier),
         adversarial=Adversarial(discriminator, weight=0.01),
     )
-    fit.compile([keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0)])
-    start = [keras.ops.convert_to_numpy(weight).copy() for weight in fit.trainable_variables]
-    logs = fit.fit(batch(image_shape=SHAPE), batch_size=6, shuffle=False, verbose=0).history
-    results = {f"sharp/{term}": values[0] for term, values in logs.items()}
-    for number, (before, weight) in enumerate(zip(start, fit.trainable_variables, strict=True)):
-        results[f"sharp/gradient_{number}"] = before - keras.ops.convert_to_numpy(weight)
-    return results
+    fit.compile([keras.optimizers.SGD(RATE), keras.optimizers.SGD(RATE)])
+    return of_a_step("sharp", fit, batch(image_shape=SHAPE))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def test_loss_gradients_and_samples_are_equal_on_all_backends(tmp_path):
             if name == "tokens/sample":  # a share of a probability at the very edge of a token may flip it
                 assert (found[backend][name] == expected).all((1, 2)).mean() >= 0.99
                 continue
-            # A term is a difference of sums, which round as numbers of order 1 do; a gradient one of weights.
+            # A term is a difference of sums, which round as numbers of order 1 do; so is a gradient, of smaller ones.
             scale = max(1.0 if expected.ndim == 0 else 3e-3, np.abs(expected).max())
             tolerance = 1e-3 if name == "flow matching/sample" else 2e-5  # of 40 calls of a network
             np.testing.assert_allclose(found[backend][name] / scale, expected / scale, atol=tolerance, err_msg=name)
