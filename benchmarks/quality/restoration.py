@@ -1,16 +1,19 @@
-"""Denoising and completion, compared with the best that scikit-image offers without a network.
+"""Denoising and completion, compared with methods without a network and with published networks.
 
 python benchmarks/quality/restoration.py --dataset cifar10 --denoiser saved_models/denoiser_cifar10.keras \\
     --completer saved_models/completer_cifar10.keras
 
-All get the same corrupted test images. The tasks are those of the models. The parameters of the classical methods are
-tuned on the first validation images, by PSNR. Needs requirements-dev.txt.
+All get the same corrupted test images. The parameters of scikit-image's methods are tuned on the first validation
+images, by PSNR. With --whole all images of a folder are restored in their own sizes and channels. BM3D needs the
+package bm3d (for use that is not commercial), --rival h5py; the rest needs requirements-dev.txt.
 """
 
 import json
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -20,25 +23,24 @@ from _setup import flags, load, parser, prepare
 from skimage.metrics import structural_similarity
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet, inpaint_biharmonic
 
-SIGMA = 25 / 255
 SHOWN = 8  # images of the picture
-TASKS = {"noise of sigma 25/255": "gaussian:25/255", "missing 8x8 centre": "centre:8", "50% missing": "pixels:0.5"}
+HOLES = {"missing 8x8 centre": "centre:8", "50% missing": "pixels:0.5"}
 
-# name -> (function of an image and a parameter, the parameters to choose from)
+# name -> (function of an image, the noise's standard deviation and a parameter, the parameters to choose from)
 DENOISERS = {
     "non-local means": (
-        lambda image, p: denoise_nl_means(
-            image, patch_size=p[0], patch_distance=p[1], h=p[2] * SIGMA, sigma=SIGMA, fast_mode=False, channel_axis=-1
+        lambda image, sigma, p: denoise_nl_means(
+            image, patch_size=p[0], patch_distance=p[1], h=p[2] * sigma, sigma=sigma, fast_mode=False, channel_axis=-1
         ),
         [(size, 7, h) for size in (3, 5, 7) for h in (0.7, 0.9, 1.1)],
     ),
     "total variation": (
-        lambda image, weight: denoise_tv_chambolle(image, weight=weight, channel_axis=-1),
-        [0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.12, 0.15],
+        lambda image, sigma, p: denoise_tv_chambolle(image, weight=p * sigma, channel_axis=-1),
+        [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5],
     ),
     "wavelet": (
-        lambda image, p: denoise_wavelet(
-            image, sigma=p[2] * SIGMA, method=p[0], wavelet=p[1], convert2ycbcr=True, channel_axis=-1, mode="soft"
+        lambda image, sigma, p: denoise_wavelet(
+            image, sigma=p[2] * sigma, method=p[0], wavelet=p[1], convert2ycbcr=True, channel_axis=-1, mode="soft"
         ),
         [
             (m, w, s)
@@ -50,142 +52,247 @@ DENOISERS = {
 }
 
 
-def scores(restored, originals, weights=None) -> tuple[float, float]:
-    """PSNR in dB over the pixels of weight 1 and SSIM over the whole image, means over images."""
-    error = np.square(np.clip(restored, 0, 1) - originals).mean(-1)
-    weights = np.ones_like(error) if weights is None else weights
-    mse = (error * weights).sum((1, 2)) / weights.sum((1, 2))
+@dataclass
+class Row:
+    """What a method makes of a task's images, and how good it is.
+
+    Attributes:
+        psnr: (n,) dB, over the pixels of weight 1.
+        ssim: (n,), over the whole images.
+        shown: the first images.
+    """
+
+    task: str
+    method: str
+    psnr: np.ndarray
+    ssim: np.ndarray
+    shown: list[np.ndarray]
+    seconds: float = 0.0
+    parameter: str = ""
+    is_ours: bool = False
+
+    def numbers(self) -> dict:
+        return {
+            "task": self.task,
+            "method": self.method,
+            "parameter": self.parameter,
+            "images": len(self.psnr),
+            "psnr": float(self.psnr.mean()),
+            "ssim": float(self.ssim.mean()),
+            "ms_per_image": 1000 * self.seconds / len(self.psnr),
+        }
+
+    def ahead(self, other: "Row") -> float:
+        """dB, over the images that both have."""
+        count = min(len(self.psnr), len(other.psnr))
+        return float((self.psnr[:count] - other.psnr[:count]).mean())
+
+
+def measured(task: str, method: str, restore: Callable, images: list, originals: list, holes=None, **kwargs) -> Row:
+    """The row of a method.
+
+    Args:
+        restore: a function of the list of images.
+        holes: the weight of each pixel, (height, width) an image.
+    """
+    started = time.time()
+    restored = [np.clip(image, 0, 1) for image in restore(images)]
+    seconds = time.time() - started
+    psnr = []
+    for place, (image, original) in enumerate(zip(restored, originals, strict=True)):
+        error = np.square(image - original).mean(-1)
+        mse = np.average(error, weights=None if holes is None else holes[place])
+        psnr.append(-10 * np.log10(max(mse, 1e-10)))
     settings = {"channel_axis": -1, "data_range": 1.0, "gaussian_weights": True, "sigma": 1.5}
     ssim = [
-        structural_similarity(a, b, use_sample_covariance=False, **settings)
-        for a, b in zip(np.clip(restored, 0, 1), originals, strict=True)
+        structural_similarity(image, original, use_sample_covariance=False, **settings)
+        for image, original in zip(restored, originals, strict=True)
     ]
-    return float(np.mean(-10 * np.log10(np.maximum(mse, 1e-10)))), float(np.mean(ssim))
+    return Row(task, method, np.array(psnr), np.array(ssim), restored[:SHOWN], seconds, **kwargs)
 
 
-def tuned(function, parameters, noisy, originals):
-    """The parameter with the best PSNR on these images."""
-    return max(parameters, key=lambda p: scores(np.stack([function(image, p) for image in noisy]), originals)[0])
+def at_once(function: Callable, images: list) -> list:
+    """What a function of (n, height, width, channels) makes of images, of one size or of many."""
+    if len({image.shape for image in images}) == 1:
+        return list(function(np.stack(images)))
+    return [function(image[None])[0] for image in images]
 
 
-def denoising(dataset, model, tune: int) -> list[dict]:
-    from keras_ae import get_task
+def denoising(corruption: str, images: list, originals: list, contenders: dict, ours: dict) -> list[Row]:
+    """The rows of a noise.
 
-    what, corruption = next(iter(TASKS.items()))
-    task = get_task("denoise", corruption)
-    inputs, target = task.take(dataset.test, slice(None))
-    tune_inputs, tune_target = task.take(dataset.validation, slice(0, tune))
-    rows = [row(what, "noisy", "", inputs["image"], target)]
+    Args:
+        contenders: by name, a function of a list of images, how many it is given, and its parameter.
+    """
+    task = f"noise {corruption}"
+    rows = [measured(task, "noisy", lambda images: images, images, originals)]
+    for name, (restore, count, parameter) in contenders.items():
+        rows.append(measured(task, name, restore, images[:count], originals[:count], parameter=parameter))
+    return rows + own_rows(task, ours, images, originals, unclipped="unclipped" in corruption)
+
+
+def classical(sigma: float, noisy: list, originals: list) -> dict:
+    """scikit-image's methods, with the parameter that has the best PSNR on these images."""
+    found = {}
     for name, (function, parameters) in DENOISERS.items():
-        best = tuned(function, parameters, tune_inputs["image"], tune_target)
-        started = time.time()
-        restored = np.stack([function(image, best) for image in inputs["image"]])
-        rows.append(row(what, name, str(best), restored, target, seconds=time.time() - started))
-    return rows + ours(what, model, inputs["image"], target)
+        tries = [(one_by_one(function, sigma, parameter), None, str(parameter)) for parameter in parameters]
+        found[name] = max(tries, key=lambda one: measured("", name, one[0], noisy, originals).psnr.mean())
+    return found
 
 
-def completion(dataset, model, what: str, corruption: str) -> list[dict]:
-    from keras_ae import get_task
-
-    inputs, target, missing = get_task("complete", corruption).take(dataset.test, slice(None))
-    started = time.time()
-    restored = np.stack(
-        [
-            inpaint_biharmonic(image, hole > 0.5, channel_axis=-1)
-            for image, hole in zip(inputs["image"], missing, strict=True)
-        ]
-    )
-    rows = [row(what, "black", "", inputs["image"], target, missing)]
-    rows.append(row(what, "biharmonic", "", restored, target, missing, time.time() - started))
-    return rows + ours(what, model, inputs["image"], target, missing, mask=inputs["mask"])
+def one_by_one(function: Callable, *arguments) -> Callable:
+    return lambda images: [function(image, *arguments) for image in images]
 
 
-def ours(what, model, images, target, weights=None, **mask) -> list[dict]:
-    """What the model restores, and the mean of this and of what it restores of the mirrored images."""
-    from keras_ae import restore_images
+def bm3d(sigma: float, count: int) -> dict:
+    """BM3D of Dabov et al. 2007, on the first images: it takes seconds for each."""
+    import bm3d
 
-    rows = []
-    for method, mirrored in (("keras_ae", False), ("keras_ae, mirrored mean", True)):
-        started = time.time()
-        restored = restore_images(model, images, **mask, mirrored=mirrored)
-        rows.append(row(what, method, "", restored, target, weights, time.time() - started))
-    return rows
+    def restore(image):
+        return bm3d.bm3d_rgb(image, sigma) if image.shape[-1] == 3 else bm3d.bm3d(image[..., 0], sigma)[..., None]
+
+    return {"BM3D": (one_by_one(restore), count, "")}
 
 
-def row(what, method, parameter, restored, target, weights=None, seconds=0.0) -> dict:
-    psnr, ssim = scores(restored, target, weights)
+def rivals(paths: list[Path], sigma: float) -> dict:
+    from _matconvnet import Denoiser
+
+    found = {path.stem: Denoiser(path) for path in paths}
     return {
-        "task": what,
-        "method": method,
-        "parameter": parameter,
-        "psnr": psnr,
-        "ssim": ssim,
-        "ms_per_image": 1000 * seconds / len(target),
-        "shown": restored[:SHOWN],
+        name: (partial(at_once, lambda images, network=network: network(images, sigma)), None, "")
+        for name, network in found.items()
     }
 
 
-def draw(dataset, rows: list[dict], path: Path) -> None:
+def completion(dataset, models: dict, what: str, corruption: str) -> list[Row]:
+    from keras_ae import get_task
+
+    inputs, target, missing = get_task("complete", corruption).take(dataset.test, slice(None))
+
+    def biharmonic(images):
+        return [
+            inpaint_biharmonic(image, hole > 0.5, channel_axis=-1) for image, hole in zip(images, missing, strict=True)
+        ]
+
+    rows = [
+        measured(what, name, restore, inputs["image"], target, missing)
+        for name, restore in (("black", lambda images: images), ("biharmonic", biharmonic))
+    ]
+    return rows + own_rows(what, models, inputs["image"], target, missing, mask=inputs["mask"])
+
+
+def own_rows(what, models: dict, images, originals, holes=None, **kwargs) -> list[Row]:
+    """What the models restore, and the means of this and of what they restore of the mirrored images."""
+    from keras_ae import PhotographRestorer, restore_images
+
+    rows = []
+    for name, model in models.items():
+        whole = any(image.shape != model.input_shape[1:] for image in images) if holes is None else False
+        function = PhotographRestorer(model).restore if whole else partial(restore_images, model)
+        for method, mirrored in ((name, False), (f"{name}, mirrored mean", True)):
+            restore = partial(at_once, partial(function, **kwargs, mirrored=mirrored))
+            rows.append(measured(what, method, restore, list(images), originals, holes, is_ours=True))
+    return rows
+
+
+def draw(rows: list[Row], originals: list, path: Path) -> None:
     """The first test images. For each task what comes in, the best of the others, and keras_ae."""
     from keras_ae import pictures
 
-    labels, shown = ["original"], [dataset.test.batch(slice(0, SHOWN))["image"]]
-    for what in TASKS:
-        if results := [result for result in rows if result["task"] == what]:
-            corrupted, *others, alone, _ = results
-            best = best_of(others)
-            labels += [what, *(f"{result['method']}, {result['psnr']:.1f} dB" for result in (best, alone))]
-            shown += [result["shown"] for result in (corrupted, best, alone)]
+    labels, shown = ["original"], [originals[:SHOWN]]
+    for results in by_task(rows):
+        corrupted, *others = (row for row in results if not row.is_ours)
+        best, alone = best_of(others), next(row for row in results if row.is_ours)
+        labels += [results[0].task, *(f"{row.method}, {row.psnr.mean():.1f} dB" for row in (best, alone))]
+        shown += [row.shown for row in (corrupted, best, alone)]
     pictures.grid(np.stack(shown), labels).save(path)
 
 
-def best_of(rows: list[dict]) -> dict:
-    return max(rows, key=lambda result: result["psnr"])
+def by_task(rows: list[Row]) -> list[list[Row]]:
+    return [[row for row in rows if row.task == task] for task in dict.fromkeys(row.task for row in rows)]
 
 
-def table(rows: list[dict]) -> None:
-    """The rows, and how far keras_ae is ahead of the best of the others of a task."""
-    print("| task | method | parameter | PSNR | SSIM | ms an image |\n| --- | --- | --- | --- | --- | --- |")
-    for result in rows:
-        print("| {task} | {method} | {parameter} | {psnr:.2f} | {ssim:.4f} | {ms_per_image:.2f} |".format(**result))
-    for what in TASKS:
-        results = [result for result in rows if result["task"] == what]
-        for own in results[-2:]:
-            ahead = own["psnr"] - best_of(results[:-2])["psnr"]
-            print(f"{what}: {own['method']} {ahead:+.2f} dB against the best of the others")
+def best_of(rows: list[Row]) -> Row:
+    return max(rows, key=lambda row: row.psnr.mean())
+
+
+def table(rows: list[Row]) -> None:
+    """The rows, and how far keras_ae is ahead of the others of a task."""
+    columns = ["task", "method", "parameter", "images", "PSNR", "SSIM", "ms an image"]
+    print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
+    line = "| {task} | {method} | {parameter} | {images:,} | {psnr:.2f} | {ssim:.4f} | {ms_per_image:.2f} |"
+    for row in rows:
+        print(line.format(**row.numbers()))
+    print()
+    for results in by_task(rows):
+        others = [row for row in results if not row.is_ours][1:]
+        for own in (row for row in results if row.is_ours):
+            ahead = ", ".join(f"{own.ahead(other):+.2f} dB against {other.method}" for other in others)
+            print(f"{own.task}: {own.method} {ahead}")
 
 
 def main() -> None:
     parse = parser(__doc__, "cifar10")
-    parse.add_argument("--denoiser", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task denoise")
-    parse.add_argument("--completer", type=Path, metavar="FILE", help="trained by train/conv_ae.py --task complete")
-    parse.add_argument("--tune", type=flags.positive, default=100, help="validation images to tune the others on")
-    parse.add_argument("--output", type=Path, metavar="FILE", help="a picture of the first test images")
-    parse.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+    add = parse.add_argument
+    add("--denoiser", type=Path, nargs="+", default=[], metavar="FILE", help="of train/conv_ae.py --task denoise")
+    add("--completer", type=Path, nargs="+", default=[], metavar="FILE", help="of train/conv_ae.py --task complete")
+    add("--corruption", nargs="+", default=["gaussian:25/255"], help="noise of a deviation; or unclipped_gaussian")
+    add("--whole", action="store_true", help="all images of a folder, in their own sizes and channels")
+    add("--bm3d", type=flags.positive, metavar="N", help="measure BM3D, too, on the first N images")
+    add("--rival", type=Path, nargs="+", default=[], metavar="FILE", help="published denoisers, in MatConvNet's files")
+    add("--tune", type=flags.positive, default=100, help="validation images to tune scikit-image's methods on")
+    add("--output", type=Path, metavar="FILE", help="a picture of the first test images")
+    add("--json", action="store_true", help="one JSON list instead of a table")
     args = parse.parse_args()
     if not (args.denoiser or args.completer):
         parse.error("nothing to compare; give --denoiser, --completer or both")
+    if args.whole and args.completer:
+        parse.error("--whole is for denoisers; leave out --completer")
     prepare(parse, args.backend)
-    from keras_ae import InputError, load_model
+    from keras_ae import data, load_model
 
-    dataset = load(args.dataset, args)
-    if dataset.image_shape[2] != 3:
-        raise InputError(f"the images of {dataset.name} have one channel; the comparison is for colour images")
-    dataset = replace(dataset, test=replace(dataset.test, indices=dataset.test.indices[: args.limit]))
-    rows = denoising(dataset, load_model(args.denoiser), args.tune) if args.denoiser else []
-    if args.completer:
-        completer = load_model(args.completer)
-        for what, corruption in list(TASKS.items())[1:]:
-            rows += completion(dataset, completer, what, corruption)
+    denoisers, completers = (
+        {path.stem: load_model(path) for path in paths} for paths in (args.denoiser, args.completer)
+    )
+    if args.whole:
+        held = list(data.photographs(args.dataset, limit=args.limit))
+        originals, numbers = [photograph.image for photograph in held], [photograph.number for photograph in held]
+    else:
+        dataset = load(args.dataset, args)
+        dataset = replace(dataset, test=replace(dataset.test, indices=dataset.test.indices[: args.limit]))
+        originals, numbers = list(dataset.test.batch(slice(None))["image"]), dataset.test.indices
+    rows = []
+    for corruption in args.corruption if denoisers else []:
+        kinds = data.parse_corruptions(corruption)
+        sigma = kinds[0].high
+        images = noisy(originals, kinds, numbers)
+        contenders = {}
+        if not args.whole:
+            tune = list(dataset.validation.batch(slice(0, args.tune))["image"])
+            contenders = classical(sigma, noisy(tune, kinds, dataset.validation.indices[: args.tune]), tune)
+        if args.bm3d:
+            contenders |= bm3d(sigma, args.bm3d)
+        contenders |= rivals(args.rival, sigma) if args.rival else {}
+        rows += denoising(corruption, images, originals, contenders, denoisers)
+    for what, corruption in HOLES.items() if completers else []:
+        rows += completion(dataset, completers, what, corruption)
     if args.output:
-        draw(dataset, rows, args.output)
+        draw(rows, originals, args.output)
     if args.json:
-        numbers = [{name: value for name, value in result.items() if name != "shown"} for result in rows]
-        print(json.dumps(numbers, indent=1))
+        print(json.dumps([row.numbers() for row in rows], indent=1))
         return
-    print(f"{dataset.name}, {len(dataset.test):,} test images")
-    print("PSNR in dB. Where pixels are missing it is over these only\n")
+    print(f"{args.dataset}, {len(originals):,} images\nPSNR in dB. Where pixels are missing it is over these only\n")
     table(rows)
+
+
+def noisy(images: list, kinds: list, numbers) -> list:
+    from keras_ae.data import corrupt
+    from keras_ae.tasks import EVALUATION_SEED
+
+    return [
+        corrupt(image[None], kinds, [number], seed=EVALUATION_SEED)[0][0]
+        for image, number in zip(images, numbers, strict=True)
+    ]
 
 
 if __name__ == "__main__":

@@ -13,10 +13,15 @@ from keras_ae.errors import InputError, one_of
 
 
 def _gaussian(image, sigma, random):
+    noisy = _unclipped_gaussian(image, sigma, random)
+    return noisy.clip(0, 1, out=noisy)
+
+
+def _unclipped_gaussian(image, sigma, random):
     noisy = random.standard_normal(image.shape, dtype="float32")
     noisy *= np.float32(sigma)
     noisy += image
-    return noisy.clip(0, 1, out=noisy)
+    return noisy
 
 
 def _salt_and_pepper(image, rate, random):
@@ -81,8 +86,10 @@ class Kind:
 
 
 SIDE = "side in pixels, or below 1 as a share of the image's shorter side"
+DEVIATION = "standard deviation, e.g. 0.1 or 25/255"
 KINDS = {
-    "gaussian": Kind(_gaussian, False, "standard deviation, e.g. 0.1 or 25/255", float("inf")),
+    "gaussian": Kind(_gaussian, False, DEVIATION, float("inf")),
+    "unclipped_gaussian": Kind(_unclipped_gaussian, False, DEVIATION, float("inf")),
     "salt_and_pepper": Kind(_salt_and_pepper, False, "share of the pixels", 1.0),
     "block": Kind(_block, True, SIDE, float("inf")),
     "centre": Kind(_centre, True, SIDE, float("inf")),

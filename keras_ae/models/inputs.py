@@ -23,6 +23,26 @@ def checked_images(images: np.ndarray, shape: tuple) -> np.ndarray:
     return _in_range(_shaped(images, shape))
 
 
+def checked_inputs(
+    images: np.ndarray, mask: np.ndarray | None, shape: tuple, *, takes_mask: bool, unclipped: bool = False
+) -> dict[str, np.ndarray]:
+    """What a model that restores takes, by name: `image` and, if it completes, `mask`.
+
+    Args:
+        shape: (height, width, channels) of the model.
+        unclipped: let images without a mask lie outside [0, 1].
+
+    Raises:
+        InputError: as `checked_images` and `checked_known`; a mask is missing, or the model takes none.
+    """
+    if takes_mask != (mask is not None):
+        raise InputError(f"this model takes {'a' if takes_mask else 'no'} mask")
+    if takes_mask:
+        images, mask = checked_known(images, mask, shape)
+        return {"image": images, "mask": mask}
+    return {"image": _finite(_shaped(images, shape)) if unclipped else checked_images(images, shape)}
+
+
 def checked_known(images: np.ndarray, mask: np.ndarray, shape: tuple) -> tuple[np.ndarray, np.ndarray]:
     """The images with 0 for what is missing, whatever they hold there, and the mask (n, height, width, 1).
 
@@ -102,11 +122,15 @@ def _shaped(images, shape):
     return images
 
 
-def _in_range(images):
-    low, high = images.min(), images.max()  # NaN if there is one
-    if not np.isfinite((low, high)).all():
+def _finite(images):
+    if not np.isfinite((images.min(), images.max())).all():  # NaN if there is one
         first = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))[0]
         raise InputError(f"image {first} holds numbers that are not finite; fix it or leave it out")
+    return images
+
+
+def _in_range(images):
+    low, high = _finite(images).min(), images.max()
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise InputError(f"the images lie between {low:g} and {high:g}; give [0, 1] (bytes: divide by 255)")
     return images

@@ -8,7 +8,8 @@ from keras import layers
 from keras.src.models.functional import Functional
 
 from keras_ae.errors import InputError
-from keras_ae.models.inputs import checked_images, checked_known
+from keras_ae.models.inputs import checked_inputs
+from keras_ae.models.restoration import restored
 
 STEP = 32  # pixels: sides are padded to a multiple, so that few sizes are compiled
 TILE, OVERLAP = 512, 64  # pixels of a side
@@ -53,13 +54,13 @@ class PhotographRestorer:
         self.step = max(STEP, 2**halvings)
         self._of_sizes = {}
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray | None = None, *, mirrored: bool = False) -> np.ndarray:
+    def __call__(self, image: np.ndarray, mask: np.ndarray | None = None, **kwargs) -> np.ndarray:
         """The restored image.
 
         Args:
             image: (height, width, channels) in [0, 1], 1 or 3 of the latter.
             mask: 1 where a pixel is known and 0 where it is missing, (height, width), for a model that completes.
-            mirrored: as `restore_images` takes it.
+            **kwargs: `mirrored` and `unclipped`, as `restore_images` takes them.
 
         Returns:
             (height, width, channels), float32 in [0, 1].
@@ -67,26 +68,26 @@ class PhotographRestorer:
         Raises:
             InputError: as `restore_images`; a hole as large as a tile.
         """
-        return self.restore(image[None], None if mask is None else np.asarray(mask)[None], mirrored=mirrored)[0]
+        return self.restore(image[None], None if mask is None else np.asarray(mask)[None], **kwargs)[0]
 
-    def restore(self, images: np.ndarray, masks: np.ndarray | None = None, *, mirrored: bool = False) -> np.ndarray:
+    def restore(
+        self,
+        images: np.ndarray,
+        masks: np.ndarray | None = None,
+        *,
+        mirrored: bool = False,
+        unclipped: bool = False,
+    ) -> np.ndarray:
         """Several images of one size at once, (n, height, width, channels); otherwise as for one."""
         shape = images.shape
-        if self.takes_mask != (masks is not None):
-            raise InputError(f"this model takes {'a' if self.takes_mask else 'no'} mask")
-        if masks is None:
-            images = checked_images(images, shape[1:])
-        else:
-            images, masks = checked_known(images, masks, shape[1:])
-        images = self._as_the_model_has_them(images)
-        inputs = [images] if masks is None else [images, np.repeat(masks, len(images) // len(masks), axis=0)]
-        restored = self._whole(inputs)
-        if mirrored:
-            restored = (restored + self._whole([x[:, :, ::-1] for x in inputs])[:, :, ::-1]) / 2
-        restored = np.clip(restored, 0, 1, dtype="float32")
+        inputs = checked_inputs(images, masks, shape[1:], takes_mask=self.takes_mask, unclipped=unclipped)
+        inputs["image"] = self._as_the_model_has_them(inputs["image"])
+        if self.takes_mask:
+            inputs["mask"] = np.repeat(inputs["mask"], len(inputs["image"]) // len(images), axis=0)
+        found = restored(lambda inputs: self._whole(list(inputs.values())), inputs, mirrored)
         if self.channels == 1:
-            return np.moveaxis(restored.reshape(shape[0], shape[-1], *shape[1:3]), 1, -1)
-        return restored if shape[-1] == self.channels else restored.mean(-1, keepdims=True)
+            return np.moveaxis(found.reshape(shape[0], shape[-1], *shape[1:3]), 1, -1)
+        return found if shape[-1] == self.channels else found.mean(-1, keepdims=True)
 
     def _as_the_model_has_them(self, images: np.ndarray) -> np.ndarray:
         if self.channels == 1:

@@ -1,17 +1,24 @@
 """What a trained convolutional autoencoder is used for: arrays in, arrays out."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
-from keras_ae.errors import InputError
 from keras_ae.layers import OneHot
-from keras_ae.models.inputs import checked_images, checked_known, checked_labels, refuse_labels
+from keras_ae.models.inputs import checked_inputs, checked_labels, refuse_labels
 
 BATCH_SIZE = 128
 
 
 def restore_images(
-    model: keras.Model, images: np.ndarray, *, mask: np.ndarray | None = None, labels=None, mirrored: bool = False
+    model: keras.Model,
+    images: np.ndarray,
+    *,
+    mask: np.ndarray | None = None,
+    labels=None,
+    mirrored: bool = False,
+    unclipped: bool = False,
 ) -> np.ndarray:
     """Reconstructs, denoises, completes or segments, as the model has learnt.
 
@@ -23,6 +30,7 @@ def restore_images(
         labels: ids, one for each image or one for all, for a conditional model.
         mirrored: the mean with what the model makes of the mirrored images, mirrored back (the self-ensemble of
             Lim et al. 2017, section 3.4): twice the time, and a little nearer for a model trained with `flip`.
+        unclipped: let noisy images lie outside [0, 1], for a model trained on `unclipped_gaussian` noise.
 
     Returns:
         Images (n, height, width, channels) float32 in [0, 1]; of a model that segments the
@@ -41,22 +49,22 @@ def restore_images(
     """
     names = {tensor.name for tensor in model.inputs}
     shape = next(tensor.shape[1:] for tensor in model.inputs if tensor.name == "image")
-    if ("mask" in names) != (mask is not None):
-        raise InputError(f"this model takes {'a' if 'mask' in names else 'no'} mask")
-    if mask is None:
-        inputs = {"image": checked_images(images, shape)}
-    else:
-        known_pixels, known = checked_known(images, mask, shape)
-        inputs = {"image": known_pixels, "mask": known}
+    inputs = checked_inputs(images, mask, shape, takes_mask="mask" in names, unclipped=unclipped)
     if "label" in names:
         inputs["label"] = checked_labels(labels, len(images), range(_classes(model)))
     else:
         refuse_labels(labels)
-    restored = model.predict(inputs, batch_size=BATCH_SIZE, verbose=0)
+    return restored(lambda inputs: model.predict(inputs, batch_size=BATCH_SIZE, verbose=0), inputs, mirrored)
+
+
+def restored(function: Callable, inputs: dict[str, np.ndarray], mirrored: bool) -> np.ndarray:
+    """What a function makes of a model's inputs, clipped to [0, 1]; with `mirrored` the mean with what it makes of the
+    mirrored images, mirrored back."""
+    images = function(inputs)
     if mirrored:
         inputs = {name: values[:, :, ::-1] if name != "label" else values for name, values in inputs.items()}
-        restored = (restored + model.predict(inputs, batch_size=BATCH_SIZE, verbose=0)[:, :, ::-1]) / 2
-    return np.clip(restored, 0, 1, dtype="float32")
+        images = (images + function(inputs)[:, :, ::-1]) / 2
+    return np.clip(images, 0, 1, dtype="float32")
 
 
 def _classes(model: keras.Model) -> int:

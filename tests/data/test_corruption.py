@@ -31,6 +31,9 @@ def test_gaussian_noise_has_its_deviation():
 def test_noise_stays_in_the_range_of_images():
     noisy, _ = corrupt(IMAGES, parse_corruptions("gaussian:0.9"), INDICES)
     assert (noisy.min(), noisy.max()) == (0, 1)
+    unclipped, _ = corrupt(IMAGES, parse_corruptions("unclipped_gaussian:0.9"), INDICES)
+    assert (unclipped - IMAGES).std() == pytest.approx(0.9, rel=0.01)
+    np.testing.assert_array_equal(unclipped.clip(0, 1), noisy)
 
 
 def test_salt_and_pepper_hits_its_share_of_whole_pixels():
@@ -73,7 +76,7 @@ def test_several_corruptions_take_turns_at_random():
 
 
 MISTAKES = [
-    ("blur:2", "known are gaussian, salt_and_pepper"),
+    ("blur:2", "known are gaussian, unclipped_gaussian, salt_and_pepper"),
     ("gaussian", "needs a number"),
     ("gaussian:-0.1", "must be above 0"),
     ("gaussian:0", "the standard deviation must be above 0$"),
@@ -98,7 +101,7 @@ def test_a_block_must_leave_something():
     for text in ("block:12", "centre:20"):
         with pytest.raises(InputError, match="stay below 12"):
             parse_corruptions(text)[0].check((16, 12, 3))
-    assert set(KINDS) == {"gaussian", "salt_and_pepper", "block", "centre", "half", "pixels"}
+    assert set(KINDS) == {"gaussian", "unclipped_gaussian", "salt_and_pepper", "block", "centre", "half", "pixels"}
 
 
 def missing(text, height, width) -> set:

@@ -1,5 +1,7 @@
 """Images of any size through models that were trained on one."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -30,6 +32,19 @@ def test_an_image_of_whole_steps_is_what_a_model_of_that_size_makes_of_it(task, 
     np.testing.assert_allclose(PhotographRestorer(small)(image, mask), expected, atol=1e-5)
     mirrored = restore_images(large, image[None], mask=masks, mirrored=True)[0]
     np.testing.assert_allclose(PhotographRestorer(small)(image, mask, mirrored=True), mirrored, atol=1e-5)
+
+
+def test_noise_may_leave_the_range_where_that_is_said(random):
+    denoiser = model((32, 32, 3), code_size=8)
+    noisy = random.normal(0.5, 1, (2, 32, 32, 3)).astype("float32")
+    expected = np.clip(denoiser.predict_on_batch({"image": noisy}), 0, 1)
+    broken = np.where(np.arange(2)[:, None, None, None] == 1, np.float32(np.nan), noisy)
+    for restore in (partial(restore_images, denoiser), PhotographRestorer(denoiser).restore):
+        np.testing.assert_allclose(restore(noisy, unclipped=True), expected, atol=1e-5)
+        with pytest.raises(InputError, match="the images lie between"):
+            restore(noisy)
+        with pytest.raises(InputError, match="image 1 holds numbers that are not finite"):
+            restore(broken, unclipped=True)
 
 
 def test_a_side_that_was_rounded_up_in_training_is_none_here(random):
