@@ -6,6 +6,9 @@ python benchmarks/quality/restoration.py --dataset cifar10 --denoiser saved_mode
 All get the same corrupted test images. The parameters of scikit-image's methods are tuned on the first validation
 images, by PSNR. With --whole all images of a folder are restored in their own sizes and channels. BM3D needs the
 package bm3d (for use that is not commercial), --rival h5py; the rest needs requirements-dev.txt.
+
+CRPS is the continuous ranked probability score of the missing pixels, in grey levels (Gneiting & Raftery 2007, equation
+21): of one answer the mean absolute error. A generator's row is the mean of its draws, for its first images.
 """
 
 import json
@@ -24,6 +27,7 @@ from skimage.metrics import structural_similarity
 from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_wavelet, inpaint_biharmonic
 
 SHOWN = 8  # images of the picture
+DRAWS = 8  # of a generator, for each image
 HOLES = {"missing 8x8 centre": "centre:8", "50% missing": "pixels:0.5"}
 
 # name -> (function of an image, the noise's standard deviation and a parameter, the parameters to choose from)
@@ -60,6 +64,7 @@ class Row:
         psnr: (n,) dB, over the pixels of weight 1.
         ssim: (n,), over the whole images.
         shown: the first images.
+        crps: (n,) grey levels, over the pixels of weight 1; where pixels are missing.
     """
 
     task: str
@@ -67,6 +72,7 @@ class Row:
     psnr: np.ndarray
     ssim: np.ndarray
     shown: list[np.ndarray]
+    crps: np.ndarray | None = None
     seconds: float = 0.0
     parameter: str = ""
     is_ours: bool = False
@@ -79,6 +85,7 @@ class Row:
             "images": len(self.psnr),
             "psnr": float(self.psnr.mean()),
             "ssim": float(self.ssim.mean()),
+            "crps": None if self.crps is None else float(self.crps.mean()),
             "ms_per_image": 1000 * self.seconds / len(self.psnr),
         }
 
@@ -92,12 +99,14 @@ def measured(task: str, method: str, restore: Callable, images: list, originals:
     """The row of a method.
 
     Args:
-        restore: a function of the list of images.
+        restore: a function of the list of images; of a generator it gives several of each.
         holes: the weight of each pixel, (height, width) an image.
     """
     started = time.time()
-    restored = [np.clip(image, 0, 1) for image in restore(images)]
+    draws = [np.clip(image, 0, 1) for image in restore(images)]
+    draws = [image if image.ndim == 4 else image[None] for image in draws]
     seconds = time.time() - started
+    restored = [image.mean(0) for image in draws]
     psnr = []
     for place, (image, original) in enumerate(zip(restored, originals, strict=True)):
         error = np.square(image - original).mean(-1)
@@ -108,7 +117,15 @@ def measured(task: str, method: str, restore: Callable, images: list, originals:
         structural_similarity(image, original, use_sample_covariance=False, **settings)
         for image, original in zip(restored, originals, strict=True)
     ]
-    return Row(task, method, np.array(psnr), np.array(ssim), restored[:SHOWN], seconds, **kwargs)
+    crps = None if holes is None else np.array(list(map(crps_of, draws, originals, holes)))
+    return Row(task, method, np.array(psnr), np.array(ssim), restored[:SHOWN], crps, seconds, **kwargs)
+
+
+def crps_of(draws: np.ndarray, original: np.ndarray, hole: np.ndarray) -> float:
+    """Grey levels, of draws (m, height, width, channels): unbiased for any number of them."""
+    pixels, truth = draws[:, hole > 0.5], original[hole > 0.5]
+    spread = np.abs(pixels[:, None] - pixels).sum((0, 1)) / max(1, len(draws) * (len(draws) - 1))
+    return 255 * float((np.abs(pixels - truth).mean(0) - spread / 2).mean())
 
 
 def at_once(function: Callable, images: list) -> list:
@@ -164,7 +181,8 @@ def rivals(paths: list[Path], sigma: float) -> dict:
     }
 
 
-def completion(dataset, models: dict, what: str, corruption: str) -> list[Row]:
+def completion(dataset, models: dict, generators: dict, count: int, what: str, corruption: str) -> list[Row]:
+    """The rows of a hole; of the generators for the first `count` images."""
     from keras_ae import get_task
 
     inputs, target, missing = get_task("complete", corruption).take(dataset.test, slice(None))
@@ -178,7 +196,14 @@ def completion(dataset, models: dict, what: str, corruption: str) -> list[Row]:
         measured(what, name, restore, inputs["image"], target, missing)
         for name, restore in (("black", lambda images: images), ("biharmonic", biharmonic))
     ]
-    return rows + own_rows(what, models, inputs["image"], target, missing, mask=inputs["mask"])
+    rows += own_rows(what, models, inputs["image"], target, missing, mask=inputs["mask"])
+    labels = dataset.test.batch(slice(0, count))["label"]
+    for name, vae in generators.items():
+        given = labels if vae.conditioning != "none" else None
+        draw = partial(vae.complete, mask=inputs["mask"][:count], count=DRAWS, labels=given, seed=0)
+        first = (values[:count] for values in (inputs["image"], target, missing))
+        rows.append(measured(what, name, draw, *first, is_ours=True))
+    return rows
 
 
 def own_rows(what, models: dict, images, originals, holes=None, **kwargs) -> list[Row]:
@@ -218,11 +243,13 @@ def best_of(rows: list[Row]) -> Row:
 
 def table(rows: list[Row]) -> None:
     """The rows, and how far keras_ae is ahead of the others of a task."""
-    columns = ["task", "method", "parameter", "images", "PSNR", "SSIM", "ms an image"]
+    columns = ["task", "method", "parameter", "images", "PSNR", "SSIM", "CRPS", "ms an image"]
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
-    line = "| {task} | {method} | {parameter} | {images:,} | {psnr:.2f} | {ssim:.4f} | {ms_per_image:.2f} |"
+    line = "| {task} | {method} | {parameter} | {images:,} | {psnr:.2f} | {ssim:.4f} | {crps} | {ms_per_image:.2f} |"
     for row in rows:
-        print(line.format(**row.numbers()))
+        numbers = row.numbers()
+        crps = "" if numbers["crps"] is None else f"{numbers['crps']:.2f}"
+        print(line.format(**numbers | {"crps": crps}))
     print()
     for results in by_task(rows):
         others = [row for row in results if not row.is_ours][1:]
@@ -236,6 +263,8 @@ def main() -> None:
     add = parse.add_argument
     add("--denoiser", type=Path, nargs="+", default=[], metavar="FILE", help="of train/conv_ae.py --task denoise")
     add("--completer", type=Path, nargs="+", default=[], metavar="FILE", help="of train/conv_ae.py --task complete")
+    add("--generator", type=Path, nargs="+", default=[], metavar="FILE", help="VAEs, which draw completions")
+    add("--drawn", type=flags.positive, default=100, metavar="N", help="images of a generator's row")
     add("--corruption", nargs="+", default=["gaussian:25/255"], help="noise of a deviation; or unclipped_gaussian")
     add("--whole", action="store_true", help="all images of a folder, in their own sizes and channels")
     add("--bm3d", type=flags.positive, metavar="N", help="measure BM3D, too, on the first N images")
@@ -251,8 +280,8 @@ def main() -> None:
     prepare(parse, args.backend)
     from keras_ae import data, load_model
 
-    denoisers, completers = (
-        {path.stem: load_model(path) for path in paths} for paths in (args.denoiser, args.completer)
+    denoisers, completers, generators = (
+        {path.stem: load_model(path) for path in paths} for paths in (args.denoiser, args.completer, args.generator)
     )
     if args.whole:
         held = list(data.photographs(args.dataset, limit=args.limit))
@@ -275,7 +304,7 @@ def main() -> None:
         contenders |= rivals(args.rival, sigma) if args.rival else {}
         rows += denoising(corruption, images, originals, contenders, denoisers)
     for what, corruption in HOLES.items() if completers else []:
-        rows += completion(dataset, completers, what, corruption)
+        rows += completion(dataset, completers, generators, args.drawn, what, corruption)
     if args.output:
         draw(rows, originals, args.output)
     if args.json:

@@ -1,13 +1,15 @@
-"""Missing pixels drawn from a VAE given the known ones: Markov chains over (latents, missing pixels)."""
+"""Missing pixels drawn from a VAE given the known ones: Markov chains over (latents, missing pixels), and rounds of a
+fitted flow."""
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ae.errors import InputError, one_of
-from keras_ae.models.inputs import checked_known
+from keras_ae.models.inputs import checked_known, checked_labels
+from keras_ae.priors import FlowMatching
 
-METHODS = ("metropolis", "pseudo_gibbs")
+METHODS = {"metropolis": 200, "pseudo_gibbs": 200, "flow": 20}  # and their steps
 CHAINS = 256  # at once
 FILLINGS = 10  # deterministic rounds before the chain
 ACCEPTANCE = 0.3  # of the random walk's steps, near the best for any dimension (Roberts & Rosenthal 2001)
@@ -21,8 +23,8 @@ def complete(
     count: int = 4,
     *,
     labels=None,
-    method: str = "metropolis",
-    steps: int = 200,
+    method: str | None = None,
+    steps: int | None = None,
     variance: float | None = None,
     noise: bool = True,
     seed: int | None = None,
@@ -32,16 +34,19 @@ def complete(
     Args:
         images: (n, height, width, channels); what they hold at missing pixels is not looked at.
         mask: 1 where a pixel is known, 0 where it is missing, (n, height, width) or (n, height, width, 1).
-        labels: as `sample` takes them; for a conditional model.
+        labels: as `sample` takes them; for a conditional model, or one whose prior knows classes.
         method: "pseudo_gibbs" draws latents from the encoder and missing pixels from the decoder in turn
             (Rezende et al. 2014, appendix F). "metropolis" then accepts or rejects each draw of latents,
             which makes the limit exact for every encoder (Mattei & Frellsen 2018, "Leveraging the exact
             likelihood of deep latent variable models", algorithm 1). A step of a random walk follows each.
-        steps: of the chain.
+            "flow", for a flow-matching prior, which has no density: each round encodes the filled image, mixes noise
+            into its code and lets the flow carry it back (Meng et al. 2022, "SDEdit"), with less noise from round to
+            round. Where `None`, "flow" with such a prior, else "metropolis".
+        steps: of the chain, or rounds. Where `None`, 200, or 20 rounds.
         variance: of a pixel given the latents. Where `None`, the likelihood's own; "squared_error", whose
             1/2 is far too wide to draw pixels from, takes each image's mean squared error over its known pixels.
             Likelihoods of grey levels have none: their pixels are drawn from them.
-        noise: whether missing pixels are drawn, or are their means given the last latents.
+        noise: whether missing pixels are drawn, or are their means given the last latents. By "flow" they are means.
 
     Returns:
         (n, count, height, width, channels), in [0, 1].
@@ -57,9 +62,15 @@ def complete(
     >>> vae.complete(np.full((1, 8, 8, 1), 0.5), known, count=2, steps=2, seed=0).shape
     (1, 2, 8, 8, 1)
     """
+    method = method or ("flow" if isinstance(vae.prior, FlowMatching) else "metropolis")
+    one_of(method, METHODS, "method")
+    steps = METHODS[method] if steps is None else steps
     _check(vae, count, method, steps, variance)
     images, mask = checked_known(images, mask, vae.image_shape)
-    label = vae.label_ids(labels, len(images))
+    if labels is not None and vae.samples_classes:
+        label = checked_labels(labels, len(images), vae.class_names)
+    else:
+        label = vae.label_ids(labels, len(images))
     random = np.random.default_rng(seed)
     at_once = max(1, CHAINS // count)
     completed = []
@@ -67,6 +78,10 @@ def complete(
         part = slice(start, start + at_once)
         known = np.repeat(mask[part], count, axis=0) > 0
         label_of_chains = None if label is None else np.repeat(label[part], count)
+        if method == "flow":
+            filled = np.repeat(images[part], count, axis=0)
+            completed.append(_carried(vae, filled, known, label_of_chains, steps, random))
+            continue
         chains = _Chains(vae, np.repeat(images[part], count, axis=0), known, label_of_chains, variance, random)
         for step in range(steps):
             chains.step(correct=method == "metropolis", warm_up=step < steps // 5)
@@ -76,9 +91,14 @@ def complete(
 
 
 def _check(vae, count, method, steps, variance) -> None:
-    one_of(method, METHODS, "method")
+    if (method == "flow") != isinstance(vae.prior, FlowMatching):
+        raise InputError(f"the method {method} is not for this model's prior; leave it out")
     if min(count, steps) < 1:
         raise InputError(f"count {count} and steps {steps} must be 1 or more")
+    if method == "flow":
+        if variance is not None:
+            raise InputError("a flow draws codes, and no pixels; leave out the variance")
+        return
     if vae.likelihood.variance is None and not vae.likelihood.is_discretized:
         raise InputError("completions are drawn from Gaussian pixels; this model's likelihood has no variance")
     if vae.likelihood.is_discretized and variance is not None:
@@ -87,6 +107,17 @@ def _check(vae, count, method, steps, variance) -> None:
         raise InputError("completions move Gaussian latents, and this model has none")
     if variance is not None and not variance > 0:
         raise InputError(f"variance {variance} must be above 0")
+
+
+def _carried(vae, images, known, label, steps: int, random) -> np.ndarray:
+    """Missing pixels by a flow. The first round starts from noise alone, the last with hardly any."""
+    average = np.nanmean(np.where(known, images, np.nan), axis=(1, 2), keepdims=True)
+    filled = np.where(known, images, average).astype("float32")
+    own = label if vae.conditioning != "none" else None
+    for time in np.arange(steps) / steps:
+        code = vae.prior.carried(vae.code(filled, own), time, random, label)
+        filled = np.where(known, images, vae.decode(code, own))
+    return filled
 
 
 class _Chains:

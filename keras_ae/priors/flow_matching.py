@@ -1,5 +1,6 @@
 """Flow matching over codes."""
 
+import itertools
 import math
 
 import keras
@@ -105,23 +106,47 @@ class FlowMatching(Prior):
         return ops.mean(ops.reshape(error, (batch, -1)), axis=1)
 
     def sample(self, n, random, temperature=1.0, encode=None, labels=None, guidance=None):
-        noise = temperature * self.noise(n, random)
+        return self._moved(temperature * self.noise(n, random), 0.0, labels, guidance)
+
+    def carried(self, codes: np.ndarray, time: float, random: np.random.Generator, labels=None) -> np.ndarray:
+        """Codes (n, *latent_shape) with noise mixed in, as on their way at that time, and carried to its end again.
+
+        Args:
+            time: from 0, noise alone, to 1, the codes as they are.
+            labels: ids (n,), of a prior that knows classes.
+
+        >>> prior = FlowMatching(width=8, blocks=1)
+        >>> prior.build((None, 2, 2, 3))
+        >>> codes = np.zeros((4, 2, 2, 3), "float32")
+        >>> np.array_equal(prior.carried(codes, 1.0, np.random.default_rng(0)), codes)
+        True
+        """
+        mean, std = self._scale()
+        z = (1 - time) * self.noise(len(codes), random) + time * (codes - mean) / std
+        return self._moved(z.astype("float32"), time, labels)
+
+    def _scale(self) -> list[np.ndarray]:
+        """Mean and standard deviation of each channel."""
+        return [ops.convert_to_numpy(weight.value) for weight in (self.mean, self.std)]
+
+    def _moved(self, z: np.ndarray, start: float, labels, guidance: float | None = None) -> np.ndarray:
+        """The codes that scaled ones on their way at a time become."""
         guidance = GUIDANCE if guidance is None else guidance
         labels = None if labels is None else np.asarray(labels, "int32")
-        parts = (slice(start, start + BATCH_SIZE) for start in range(0, n, BATCH_SIZE))
-        z = [self._moved(noise[part], None if labels is None else labels[part], guidance) for part in parts]
-        mean, std = (ops.convert_to_numpy(weight.value) for weight in (self.mean, self.std))
-        return (np.concatenate(z) * std + mean).astype("float32")
+        parts = (slice(first, first + BATCH_SIZE) for first in range(0, len(z), BATCH_SIZE))
+        ends = [self._followed(z[part], start, None if labels is None else labels[part], guidance) for part in parts]
+        mean, std = self._scale()
+        return (np.concatenate(ends) * std + mean).astype("float32")
 
-    def _moved(self, z: np.ndarray, labels, guidance: float) -> np.ndarray:
-        """Codes of noise z."""
-        for step in range(STEPS):
-            now, after = step / STEPS, (step + 1) / STEPS
+    def _followed(self, z: np.ndarray, start: float, labels, guidance: float) -> np.ndarray:
+        """By Heun's method, in as many steps as are left of the whole way's."""
+        times = np.linspace(start, 1, 1 + math.ceil((1 - start) * STEPS)).tolist()
+        for now, after in itertools.pairwise(times):
             velocity = self._velocity(z, now, labels, guidance)
-            there = z + velocity / STEPS
+            there = z + velocity * (after - now)
             if after < 1:
                 velocity = (velocity + self._velocity(there, after, labels, guidance)) / 2
-            z = z + velocity / STEPS
+            z = z + velocity * (after - now)
         return z
 
     def _velocity(self, z: np.ndarray, time: float, labels, guidance: float) -> np.ndarray:

@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 
 from keras_ae import VAE, InputError
-from keras_ae.models.completion import _Chains, _log_density, complete
+from keras_ae.models.completion import METHODS, _Chains, _log_density, complete
 from keras_ae.objectives import get_likelihood
+from keras_ae.priors import FlowMatching
 from tests.helpers import batch, small_vae
 
 SHAPE = (2, 3, 1)
@@ -172,8 +173,9 @@ def test_the_walk_finds_its_scale_in_ever_smaller_steps(random, monkeypatch):
 
 def test_settings_that_nobody_gave():
     defaults = {name: setting.default for name, setting in inspect.signature(complete).parameters.items()}
-    expected = {"count": 4, "method": "metropolis", "steps": 200, "variance": None, "noise": True, "seed": None}
+    expected = {"count": 4, "method": None, "steps": None, "variance": None, "noise": True, "seed": None}
     assert expected.items() <= defaults.items()
+    assert METHODS == {"metropolis": 200, "pseudo_gibbs": 200, "flow": 20}
     once = small_vae().complete(batch(2)["image"], np.ones((2, 8, 8)), 1, labels=0, steps=1)
     assert once.shape == (2, 1, 8, 8, 3)
 
@@ -213,8 +215,41 @@ def test_a_conditional_model_completes_on_every_seed_alike():
     assert np.abs(np.diff(smooth, axis=2)).mean() < np.abs(np.diff(found, axis=2)).mean()
 
 
+def test_a_flow_completes_what_depends_on_the_known_pixels(monkeypatch):
+    """Codes (a, b) of the exact coupling b = a: the image's left half is a, its right half b."""
+    image = keras.Input((2, 2, 1))
+    encoder = keras.Model(image, keras.layers.Lambda(lambda x: keras.ops.mean(x, (1, 3)))(image))
+    code = keras.Input((2,))
+    decoder = keras.Model(code, keras.layers.UpSampling2D((2, 1))(keras.layers.Reshape((1, 2, 1))(code)))
+    prior = FlowMatching(8, 1)
+    prior.build((None, 2))
+
+    def velocity(z, time, labels, guidance):
+        """Of codes (a, a) with a ~ N(0, 1): towards the line, E[code - noise | z]."""
+        gain = 2 * time / (2 * time**2 + (1 - time) ** 2)
+        mean = gain * z.mean(1, keepdims=True)
+        return (mean - z) / (1 - time) if time < 1 else mean * 0
+
+    vae = VAE(encoder, decoder, latent="deterministic", prior=prior)
+    monkeypatch.setattr(vae.prior, "_velocity", velocity)
+    images = np.array([0.2, 0.8], "float32").reshape(2, 1, 1, 1) * np.ones((1, 2, 2, 1), "float32")
+    known = np.zeros((2, 2, 2))
+    known[:, :, 0] = 1
+    found = vae.complete(images, known, 200, seed=0)
+    assert found.shape == (2, 200, 2, 2, 1)
+    np.testing.assert_array_equal(found[:, :, :, 0], np.broadcast_to(images[:, None, :, 0], (2, 200, 2, 1)))
+    right = found[:, :, 0, 1, 0]
+    np.testing.assert_allclose(right.mean(1), [0.2, 0.8], atol=0.03)
+    assert (right.std(1) < 0.1).all()  # the prior's own is 1
+    mistakes = {"not for this model's prior": {"method": "metropolis"}, "leave out the variance": {"variance": 0.1}}
+    for message, arguments in mistakes.items():
+        with pytest.raises(InputError, match=message):
+            vae.complete(images, known, **arguments)
+
+
 MISTAKES = [
-    ({"method": "gibbs"}, "known are metropolis, pseudo_gibbs"),
+    ({"method": "gibbs"}, "known are metropolis, pseudo_gibbs, flow"),
+    ({"method": "flow"}, "the method flow is not for this model's prior"),
     ({"count": 0}, "must be 1 or more"),
     ({"variance": 0.0}, "must be above 0"),
     ({"mask": np.ones((2, 8, 7))}, r"take \(2, 8, 8, 1\)"),
