@@ -49,7 +49,7 @@ def restore_images(
         known_pixels, known = checked_known(images, mask, shape)
         inputs = {"image": known_pixels, "mask": known}
     if "label" in names:
-        inputs["label"] = checked_labels(labels, len(images), range(_classes(model)))
+        inputs["label"] = checked_labels(labels, len(images), range(classes_of(model)))
     else:
         refuse_labels(labels)
     restored = model.predict(inputs, batch_size=BATCH_SIZE, verbose=0)
@@ -59,6 +59,6 @@ def restore_images(
     return np.clip(restored, 0, 1, dtype="float32")
 
 
-def _classes(model: keras.Model) -> int:
+def classes_of(model: keras.Model) -> int:
     """How many classes the decoder, which every conditional model gives the label, tells apart."""
     return next(layer.num_classes for layer in model.get_layer("decoder").layers if isinstance(layer, OneHot))
