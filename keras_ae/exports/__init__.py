@@ -1,21 +1,20 @@
 """Trained models where no Keras is: ONNX, SavedModel, LiteRT, and a page that shows what a model has learned."""
 
-import importlib.util
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from keras_ae.errors import InputError, one_of
-from keras_ae.exports import onnx
+from keras_ae.exports import litert, onnx, saved_model
 from keras_ae.exports.card import card
-from keras_ae.exports.checks import TOLERANCES, check
+from keras_ae.exports.checks import TOLERANCES, check, check_packages
 from keras_ae.exports.graphs import graphs_of
+from keras_ae.exports.page import export_page
 
-FORMATS = {"onnx": onnx}
+FORMATS = {"onnx": onnx, "saved_model": saved_model, "litert": litert}
 
 
 def export_model(
@@ -49,22 +48,22 @@ def export_model(
     >>> vae = keras_ae.conv_vae((8, 8, 1), latent_dim=2, width=4)
     >>> keras_ae.export_model(vae, "exported", "onyx")
     Traceback (most recent call last):
-    keras_ae.errors.InputError: unknown format 'onyx'; known are onnx
+    keras_ae.errors.InputError: unknown format 'onyx'; known are onnx, saved_model, litert
     """
     one_of(format, FORMATS, "format")
     one_of(weights, TOLERANCES, "weights")
     folder = Path(folder)
     if folder.exists():
         raise InputError(f"{folder} exists already; give another folder")
-    check_packages(format)
-    made, graphs = FORMATS[format], graphs_of(model, uint8=uint8)
+    made = FORMATS[format]
+    check_packages(made, format)
+    graphs = graphs_of(model, uint8=uint8)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:50]}.", dir=folder.parent))
     try:
         differences = {}
         for graph in graphs:
             path = temporary / f"{graph.name}{made.SUFFIX}"
-            graph.model.predict(graph.random_inputs(1, np.random.default_rng(0)), verbose=0)  # Keras asks for a call
             made.write(graph, path, weights)
             differences[graph.name] = check(graph, made.runner(path), weights)
         (temporary / "README.md").write_text(card(model, graphs, made, weights, differences))
@@ -75,17 +74,4 @@ def export_model(
     return folder
 
 
-def check_packages(format: str) -> None:
-    """Returns if the format can be written here.
-
-    Raises:
-        InputError: another backend, or a missing package.
-    """
-    if keras.backend.backend() != "tensorflow":
-        raise InputError(
-            f"exports are made on TensorFlow, not on {keras.backend.backend()}: a .keras file loads on any backend, and "
-            "train/export.py FILE takes it"
-        )
-    missing = [name for name in FORMATS[format].PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(f"the format {format} needs {', '.join(missing)}: pip install -e '.[export]'")
+__all__ = ["export_model", "export_page"]

@@ -1,5 +1,7 @@
 """An exported file gives what the model gives, or it is not kept."""
 
+import importlib.util
+
 import keras
 import numpy as np
 
@@ -45,3 +47,19 @@ def check(graph: Graph, run, weights: str) -> float:
                     f"kept{way_out}"
                 )
     return largest
+
+
+def check_packages(made, format: str) -> None:
+    """Returns if the format, of the module `made`, can be written here.
+
+    Raises:
+        InputError: another backend, or a missing package.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"exports are made on TensorFlow, not on {keras.backend.backend()}: a .keras file loads on any backend, and "
+            "train/export.py FILE takes it"
+        )
+    missing = [name for name in made.PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"the format {format} needs {', '.join(missing)}: pip install -e '.[export]'")

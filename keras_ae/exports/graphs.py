@@ -111,7 +111,10 @@ def graphs_of(model: keras.Model, *, uint8: bool = False) -> list[Graph]:
         graphs = _autoencoder(model)
     else:
         raise InputError(f"a {type(model).__name__} is not exported; give a VAE, or an autoencoder of conv_autoencoder")
-    return [_of_bytes(graph) for graph in graphs] if uint8 else graphs
+    graphs = [_of_bytes(graph) for graph in graphs] if uint8 else graphs
+    for graph in graphs:
+        graph.model(graph.random_inputs(1, np.random.default_rng(0)))  # Keras exports what was called
+    return graphs
 
 
 def _encoder_of(vae: VAE) -> Graph:
