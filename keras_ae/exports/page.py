@@ -194,7 +194,8 @@ def _starting_images(saved: SavedModel, dataset) -> tuple:
         return vae.sample(MAPPED, labels if names else None, seed=0), labels, names, "Images: its own samples."
     shapes = data.load("shapes", image_size=saved.image_shape[:2], limit=MAPPED).test
     images = shapes.batch(slice(0, MAPPED))["image"]
-    images = np.resize(images.mean(-1, keepdims=True), (len(images), *saved.image_shape))
+    if saved.image_shape[2] != images.shape[3]:
+        images = np.repeat(images.mean(-1, keepdims=True), saved.image_shape[2], axis=-1)
     return images, np.zeros(len(images), int), [], "Images: drawn shapes."
 
 

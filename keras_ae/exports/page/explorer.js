@@ -171,7 +171,7 @@ function paintPad() {
 // From A to B
 
 async function paintStrip() {
-  if (!state.a || !state.b) return;
+  if (isTokens || !state.a || !state.b) return;
   const n = 8;
   const codes = new Float32Array(n * latents);
   for (let row = 0; row < n; row++) codes.set(between(row / (n - 1)), row * latents);
@@ -302,6 +302,16 @@ function forgetOwn() {
   for (const figure of document.querySelectorAll(".own")) figure.hidden = true;
 }
 
+// Where no link says what to show: a sample, or an image of the data, and two ends of an interpolation.
+async function begin() {
+  if (about.samples && ["normal", "once"].includes(about.prior)) {
+    const codes = await drawCodes(3, state, labelsOf(3));
+    [state.z, state.a, state.b] = [0, 1, 2].map((row) => codes.slice(row * latents, (row + 1) * latents));
+  } else if (about.images.count > 2) {
+    [state.z, state.a, state.b] = [await encode(storedImage(0)), await encode(storedImage(1)), await encode(storedImage(2))];
+  }
+}
+
 async function startExplorer() {
   for (const id of ["image", "original", "error"]) sized(find(id));
   const linked = readLink();
@@ -322,11 +332,7 @@ async function startExplorer() {
     await show();
     await paintStrip();
   };
-  if (!linked) {
-    state.z = isTokens ? new Int32Array(latents) : Float32Array.from(about.centre);
-    if (isTokens && about.samples) return sample();
-    if (isTokens && about.images.count) return takeImage(storedImage(0));
-  }
+  if (!linked) await begin();
   await show();
   await paintStrip();
 }
