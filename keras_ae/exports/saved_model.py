@@ -33,4 +33,4 @@ def python(graph: Graph) -> str:
         lines.append(f'{tensor.name} = np.zeros({(2, *tensor.shape[1:])}, "{tensor.dtype}")')
     names = ", ".join(tensor.name for tensor in graph.model.inputs)
     (output,) = graph.model.output_names
-    return "\n".join([*lines, f"({output},) = {graph.name}.serve([{names}])", f"print({output}.shape)"])
+    return "\n".join([*lines, f"{output} = {graph.name}.serve([{names}])", f"print({output}.shape)"])

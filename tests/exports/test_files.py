@@ -34,7 +34,7 @@ class Spectrum(keras.layers.Layer):
 
     def call(self, x):
         real, imaginary = keras.ops.fft2((x[..., 0], x[..., 0]))
-        return (real + imaginary)[..., None]
+        return x + (real + imaginary)[..., None]
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -82,25 +82,40 @@ def test_onnx_gives_what_the_model_does(exported, random):
     assert made.opset_import[0].version == 18
 
 
-def test_the_examples_of_the_card_run(exported, web):
+def test_the_example_in_python_runs(exported):
     _, folder = exported
-    card = (folder / "README.md").read_text()
-    python, javascript = (re.search(f"```{name}\n(.*?)```", card, re.DOTALL)[1] for name in ("python", "js"))
+    python = re.search("```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
     shown = subprocess.run([sys.executable, "-c", python], cwd=folder, capture_output=True, text=True, check=True)
     assert shown.stdout == "(2, 8, 8, 3)\n"
-    # Node takes a module by its path where the package is not installed.
-    script = javascript.replace('"onnxruntime-web"', f'"{web / "dist" / runtime.FILES["script"][0]}"')
-    script = script.replace('create("decoder.onnx")', 'create(readFileSync("decoder.onnx"))')
-    (folder / "example.mjs").write_text('import { readFileSync } from "node:fs";\n' + script)
-    shown = subprocess.run(["node", "example.mjs"], cwd=folder, capture_output=True, text=True, check=False)
-    (folder / "example.mjs").unlink()
-    assert shown.stdout == "[ 2, 8, 8, 3 ]\n", shown.stderr
+
+
+def test_the_example_in_javascript_runs(exported, web, browser):
+    _, folder = exported
+    javascript = re.search("```js\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
+    script = runtime.FILES["script"][0]
+    page = f'<script type="importmap">{{"imports": {{"onnxruntime-web": "/{script}"}}}}</script>'
+    page += f'<script type="module">{javascript}</script>'
+    types = {".mjs": "text/javascript", ".wasm": "application/wasm", ".onnx": "application/octet-stream"}
+
+    def serve(route):
+        name = Path(route.request.url).name
+        if name == "page":
+            return route.fulfill(body=page, content_type="text/html")
+        path = next(path for path in (folder / name, web / "dist" / name) if path.exists())
+        return route.fulfill(body=path.read_bytes(), content_type=types[path.suffix])
+
+    with browser.new_context() as context:
+        context.route("http://example.test/*", serve)
+        shown = context.new_page()
+        with shown.expect_console_message(lambda message: message.type == "log") as printed:
+            shown.goto("http://example.test/page")
+        assert printed.value.args[0].json_value() == [2, 8, 8, 3]
 
 
 def test_half_of_the_space_and_bytes(exported, tmp_path, random):
     vae, whole = exported
     half = keras_ae.export_model(vae, tmp_path / "half", weights="float16", uint8=True)
-    assert (half / "decoder.onnx").stat().st_size < 0.7 * (whole / "decoder.onnx").stat().st_size
+    assert (half / "decoder.onnx").stat().st_size < 0.8 * (whole / "decoder.onnx").stat().st_size
     images = random.integers(0, 256, (5, 8, 8, 3), dtype="uint8")
     mean, _ = run(half / "encoder.onnx", {"image": images})
     np.testing.assert_allclose(mean, vae.encode(images / 255)[0], atol=2e-3)
