@@ -51,7 +51,7 @@ def _checked(folder: Path, file: str, digest: str) -> bytes:
         raise InputError(f"{folder} has no {file}; give the unpacked npm package onnxruntime-web@{VERSION}")
     content = path.read_bytes()
     if base64.b64encode(hashlib.sha384(content).digest()).decode() != digest:
-        raise InputError(f"{path} is not the file of onnxruntime-web@{VERSION}; give that version, or remove the folder")
+        raise InputError(f"{path} is not that of onnxruntime-web@{VERSION}; give that version, or remove the folder")
     return content
 
 
