@@ -57,8 +57,8 @@ def check_packages(made, format: str) -> None:
     """
     if keras.backend.backend() != "tensorflow":
         raise InputError(
-            f"exports are made on TensorFlow, not on {keras.backend.backend()}: a .keras file loads on any backend, and "
-            "train/export.py FILE takes it"
+            f"exports are made on TensorFlow, not on {keras.backend.backend()}: save the model, and give the file to "
+            "train/export.py"
         )
     missing = [name for name in made.PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
