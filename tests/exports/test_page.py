@@ -238,7 +238,7 @@ def test_priors_of_many_steps_generate(prior, web, browser, tmp_path):
         base, fitted = small_vae(latent_dim=(2, 2, 4), conditioning="none"), priors.FlowMatching(8, 1, 3)
         fitted.build((None, 2, 2, 4))
     model = keras_ae.with_prior(base, fitted)
-    set_weights(model.prior.weights)
+    set_weights(model.prior.weights, 0.7)  # labels count
     path = export_page(saved(model, tmp_path), tmp_path / "page.html", runtime_folder=web)
     visit = Visit(browser, path)
     assert visit.changes("image", lambda: visit.page.click("#sample"))
