@@ -16,7 +16,7 @@ DESCRIPTION = "SavedModel"
 def write(graph: Graph, path: Path, weights: str) -> None:
     """Writes the graph, whose endpoint is `serve`."""
     if weights != "float32":
-        raise InputError(f"a SavedModel has float32 weights; leave out {weights}")
+        raise InputError(f"weights of a SavedModel are float32; leave out {weights}, or take the format onnx")
     graph.model.export(path, format="tf_saved_model", verbose=False)
 
 

@@ -25,6 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),  # of tf2onnx and of TensorFlow's converter
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
+WAIT = 120_000  # milliseconds, of a machine with much else to do
 SAVED = sorted((Path(__file__).parents[2] / "saved_models").glob("*.keras"))
 
 
@@ -101,13 +102,15 @@ def test_the_example_in_javascript_runs(exported, web, browser):
         name = Path(route.request.url).name
         if name == "page":
             return route.fulfill(body=page, content_type="text/html")
-        path = next(path for path in (folder / name, web / "dist" / name) if path.exists())
+        path = next((path for path in (folder / name, web / "dist" / name) if path.exists()), None)
+        if path is None:  # a browser's own, such as the icon
+            return route.abort()
         return route.fulfill(body=path.read_bytes(), content_type=types[path.suffix])
 
     with browser.new_context() as context:
         context.route("http://example.test/*", serve)
         shown = context.new_page()
-        with shown.expect_console_message(lambda message: message.type == "log") as printed:
+        with shown.expect_console_message(lambda message: message.type == "log", timeout=WAIT) as printed:
             shown.goto("http://example.test/page")
         assert printed.value.args[0].json_value() == [2, 8, 8, 3]
 

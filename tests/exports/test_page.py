@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),  # of tf2onnx
 ]
 MARKUP = '<img src=x onerror="document.title=1">'
-WAIT = 60_000  # milliseconds, of a machine with much else to do
+WAIT = 120_000  # milliseconds, of a machine with much else to do
 
 
 def saved(model, tmp_path, **metadata) -> SavedModel:
