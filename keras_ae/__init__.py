@@ -6,6 +6,7 @@ Importing this package registers its classes, so that its `.keras` files load.
 from keras_ae import callbacks, codes, data, models, optimizers, pictures, priors
 from keras_ae.errors import CheckpointError, InputError, NotFiniteError
 from keras_ae.evaluation import evaluate
+from keras_ae.exports import export_model
 from keras_ae.models import (
     VAE,
     HierarchicalVAE,
@@ -43,6 +44,7 @@ __all__ = [
     "conv_vae",
     "data",
     "evaluate",
+    "export_model",
     "fit",
     "get_task",
     "load_model",

@@ -14,6 +14,7 @@ ROOMS = (
     "callbacks",
     "data",
     "evaluation",
+    "exports",
     "layers",
     "networks",
     "objectives",

@@ -60,8 +60,11 @@ class VQ(Quantizer):
         if self.normalizes:
             features = ops.normalize(features, axis=-1)
         flat = ops.reshape(features, (-1, features.shape[-1]))
-        tokens = ops.argmin(self._distances(flat), axis=-1)
-        tokens = ops.reshape(ops.cast(tokens, "int32"), ops.shape(features)[:-1])
+        distances = self._distances(flat)
+        # Of numbers that are not whole, Keras's argmin looks at the bits, which no exported graph can.
+        nearest = ops.cast(distances <= ops.min(distances, axis=-1, keepdims=True), "int32")
+        tokens = ops.argmax(nearest, axis=-1)
+        tokens = ops.reshape(ops.cast(tokens, "int32"), (-1, *features.shape[1:-1]))
         vectors = self.vectors(tokens)
         if training:
             self._follow(ops.stop_gradient(flat), ops.ravel(tokens))

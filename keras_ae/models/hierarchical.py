@@ -381,6 +381,23 @@ class HierarchicalVAE(VAE):
         if level not in range(1, len(self.shapes) + 1):
             raise InputError(f"there is no level {level}; this model has 1 (the top) to {len(self.shapes)}")
 
+    def posterior_model(self) -> keras.Model:
+        return self._model("means", self._means)
+
+    def prior_step(self) -> keras.Model:
+        """All levels: the model's prior for the top one, each level's own below."""
+        noise = keras.Input(self.latent_shape, name="noise")
+        label = [] if self.conditioning == "none" else [keras.Input((), dtype="int32", name="label")]
+        step, more = super().prior_step(), []
+        top, *_ = _split(noise, self.shapes)
+        if step is not None:
+            more = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in step.inputs if x.name != "noise"]
+            top = step([top, *more])
+        top = ops.reshape(top, (-1, math.prod(self.prior_shape)))
+        z = ops.concatenate([top, noise[:, math.prod(self.prior_shape) :]], axis=1)
+        latents, *_ = self._model("sampler_1", partial(self._sampler, 1))([z, *label, noise])
+        return keras.Model([noise, *more, *label], keras.layers.Identity(name="z", dtype="float32")(latents))
+
     def scratch(self, inputs, outputs) -> int:
         """Means and variances of posterior and prior of each level as well."""
         return super().scratch(inputs, outputs) + 20 * self.latent_dim

@@ -51,7 +51,7 @@ def restore_images(
     shape = next(tensor.shape[1:] for tensor in model.inputs if tensor.name == "image")
     inputs = checked_inputs(images, mask, shape, takes_mask="mask" in names, unclipped=unclipped)
     if "label" in names:
-        inputs["label"] = checked_labels(labels, len(images), range(_classes(model)))
+        inputs["label"] = checked_labels(labels, len(images), range(classes_of(model)))
     else:
         refuse_labels(labels)
     return restored(lambda inputs: model.predict(inputs, batch_size=BATCH_SIZE, verbose=0), inputs, mirrored)
@@ -67,6 +67,6 @@ def restored(function: Callable, inputs: dict[str, np.ndarray], mirrored: bool) 
     return np.clip(images, 0, 1, dtype="float32")
 
 
-def _classes(model: keras.Model) -> int:
+def classes_of(model: keras.Model) -> int:
     """How many classes the decoder, which every conditional model gives the label, tells apart."""
     return next(layer.num_classes for layer in model.get_layer("decoder").layers if isinstance(layer, OneHot))

@@ -466,6 +466,14 @@ class VAE(Generation, GuardedModel):
         label = inputs.get("label")
         return inputs["image"], None if label is None else ops.convert_to_tensor(label)
 
+    def posterior_model(self) -> keras.Model:
+        """[image(, label)] -> what the latent takes, as a functional model."""
+        return self.encoder
+
+    def prior_step(self) -> keras.Model | None:
+        """As `Prior.step`, of all latents."""
+        return self.prior.step(self.encode_pseudo_images)
+
     def scratch(self, inputs, outputs) -> int:
         """What the likelihood and the prior take, and the latents' means, variances and draws."""
         parts = (self.likelihood, self.latent, self.prior, self.objective)

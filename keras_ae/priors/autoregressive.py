@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_ae.errors import InputError
-from keras_ae.priors.base import DROPPED, MOST_BLOCKS, Prior, check_network
+from keras_ae.priors.base import DROPPED, MOST_BLOCKS, Prior, check_network, named
 
 HEAD = 32  # features of a head of attention
 BATCH_SIZE = 128  # images that are sampled at once
@@ -147,6 +147,16 @@ class Autoregressive(Prior):
             x, one = layer(f"block_{number}")(x, kept[:, number], place)
             new.append(one)
         return keras.Model([token, place, label, kept], [layer("logits")(layer("norm")(x)), ops.stack(new, axis=1)])
+
+    def step(self, encode=None):
+        """The logits of the code at a `place`, given the `token` before, which is the number of codes at the first, and
+        what is `kept` of the places before, zeros at the first. The number of classes as a label is none."""
+        token, place, label = (keras.Input((), dtype="int32", name=name) for name in ("token", "place", "label"))
+        kept = keras.Input((self.blocks, 2, self.places, self.width), name="kept")
+        logits, new = self._network_of_places()([token[:, None], place[:, None], label, kept])
+        here = ops.equal(np.arange(self.places, dtype="int32"), place[:, None])[:, None, None, :, None]
+        outputs = [named(logits[:, 0], "logits"), named(ops.where(here, new, kept), "next_kept")]
+        return keras.Model([token, place, label, kept], outputs)
 
     def scratch(self, inputs, outputs) -> int:
         """What the network computes of an image, at most."""

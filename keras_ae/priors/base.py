@@ -72,6 +72,11 @@ class Prior(keras.layers.Layer):
         and what it `takes` besides."""
         raise NotImplementedError
 
+    def step(self, encode=None) -> keras.Model | None:
+        """One step of `sample` as a functional model with named inputs and outputs, for exports. Its random numbers are
+        inputs: `noise`, standard normal times the temperature, and `share`, uniform in [0, 1). `None` where there is
+        nothing to compute: latents are the noise, or any tokens."""
+
     def for_codes(self, codes: np.ndarray, labels: np.ndarray | None, seed: int = 0) -> "Prior":
         """The prior for the codes of a trained model, (n, *latent_shape) or tokens (n, h, w), with labels (n,) below
         `classes`: fitted to them; one with a network is not trained yet. Only priors in `FITTED` have it."""
@@ -87,6 +92,11 @@ class Prior(keras.layers.Layer):
     def noise(self, n: int, random: np.random.Generator) -> np.ndarray:
         """(n, *latent_shape), standard normal."""
         return random.standard_normal((n, *self.latent_shape), dtype="float32")
+
+
+def named(x, name: str):
+    """The tensor as an output of that name."""
+    return keras.layers.Identity(name=name, dtype="float32")(x)
 
 
 def check_network(width: int, blocks: int, multiple: int, most: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_ae.errors import InputError
-from keras_ae.priors.base import Prior
+from keras_ae.priors.base import Prior, named
 
 MOST_LAYERS = 64
 HIDDEN = 128  # features of the two layers within a coupling
@@ -94,6 +94,11 @@ class FlowPrior(Prior):
     def sample(self, n, random, temperature=1.0, encode=None):
         noise = self.noise(n, random).reshape(n, -1) * np.float32(temperature)
         return ops.convert_to_numpy(self.from_noise(ops.convert_to_tensor(noise))).reshape(n, *self.latent_shape)
+
+    def step(self, encode=None):
+        noise = keras.Input(self.latent_shape, name="noise")
+        z = self.from_noise(ops.reshape(noise, (-1, self.latents)))
+        return keras.Model([noise], named(ops.reshape(z, (-1, *self.latent_shape)), "z"))
 
     def scratch(self, inputs, outputs) -> int:
         """What all couplings compute."""

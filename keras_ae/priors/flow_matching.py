@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_ae.errors import InputError
-from keras_ae.priors.base import DROPPED, MOST_BLOCKS, Prior, check_network
+from keras_ae.priors.base import DROPPED, MOST_BLOCKS, Prior, check_network, named
 
 EMBEDDING = 128  # features that tell the network of time and class
 FREQUENCIES = 32  # of the sines that time becomes
@@ -163,6 +163,35 @@ class FlowMatching(Prior):
 
     def log_prob(self, z, encode=None):
         raise InputError("flow matching knows no density of codes; leave out the log-likelihood")
+
+    def step(self, encode=None):
+        """A step of Heun's method from `time` on, which starts with noise: `next_z`, and the `code` that it stands for.
+        The number of classes as a label is none."""
+        z, time = keras.Input(self.latent_shape, name="z"), keras.Input((), name="time")
+        label = keras.Input((), dtype="int32", name="label") if self.classes else None
+        guidance = keras.Input((), name="guidance") if self.classes else None
+
+        def velocity(z, time):
+            sines = _sines(time)
+            none = ops.zeros_like(time, dtype="int32") + self.classes
+            if not self.classes:
+                return self.network([z, sines, none])
+            both = [ops.concatenate(pair) for pair in ((z, z), (sines, sines), (label, none))]
+            with_label, without = ops.split(self.network(both), 2)
+            return without + self._by_place(guidance) * (with_label - without)
+
+        size, after = 1 / STEPS, time + 1 / STEPS
+        now = velocity(z, time)
+        there = velocity(z + now * size, after)
+        is_last = self._by_place(after) > 1 - size / 2
+        next_z = z + size * ops.where(is_last, now, (now + there) / 2)
+        mean, std = (ops.convert_to_numpy(weight.value) for weight in (self.mean, self.std))
+        outputs = [named(next_z, "next_z"), named(next_z * std + mean, "code")]
+        return keras.Model([z, time, *([label, guidance] if self.classes else [])], outputs)
+
+    def _by_place(self, numbers):
+        """(n,) -> (n, 1, ...), as codes have axes."""
+        return ops.reshape(numbers, (-1, *(1 for _ in self.latent_shape)))
 
     def scratch(self, inputs, outputs) -> int:
         """What the network computes of a code, at most."""

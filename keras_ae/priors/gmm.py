@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_ae.errors import InputError
-from keras_ae.priors.base import Prior
+from keras_ae.priors.base import Prior, named
 
 MOST_NUMBERS = 2**22  # of all covariances together
 COMPONENTS = (1, 2, 5, 10, 20, 50, 100)  # that `fitted` tries
@@ -109,6 +109,23 @@ class GMM(Prior):
         noise = temperature * random.standard_normal((n, self.latents, 1))
         spread = np.linalg.solve(whitening[chosen].swapaxes(1, 2), noise)[..., 0]
         return (means[chosen] + spread).astype("float32").reshape(n, *self.latent_shape)
+
+    def step(self, encode=None):
+        log_weights, means, whitening = (ops.convert_to_numpy(weight.value) for weight in self.weights)
+        weights = np.exp(log_weights.astype("float64"))
+        if self.classes:
+            own = np.arange(len(weights)) // self.components == np.arange(self.classes)[:, None]
+            weights = np.where(own, weights, 0)
+        ends = np.cumsum(np.atleast_2d(weights), axis=1)
+        ends = (ends / ends[:, -1:]).astype("float32")
+        noise, share = keras.Input(self.latent_shape, name="noise"), keras.Input((), name="share")
+        label = keras.Input((), dtype="int32", name="label") if self.classes else None
+        ends = ops.take(ends, label, axis=0) if self.classes else ends
+        chosen = ops.sum(ops.cast(share[:, None] >= ends, "int32"), axis=1)
+        spread = ops.take(np.linalg.inv(whitening).swapaxes(1, 2), chosen, axis=0)
+        z = ops.take(means, chosen, axis=0) + ops.sum(spread * ops.reshape(noise, (-1, 1, self.latents)), axis=2)
+        inputs = [noise, share, *([label] if self.classes else [])]
+        return keras.Model(inputs, named(ops.reshape(z, (-1, *self.latent_shape)), "z"))
 
     def scratch(self, inputs, outputs) -> int:
         """The noise of an image under each Gaussian."""

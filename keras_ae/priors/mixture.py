@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_ae.errors import InputError
 from keras_ae.objectives import log_normal_pairs
-from keras_ae.priors.base import Prior
+from keras_ae.priors.base import Prior, named
 
 
 class Mixture(Prior):
@@ -44,6 +44,16 @@ class Mixture(Prior):
         chosen = np.searchsorted(ends / ends[-1], random.random(n), side="right")
         spread = temperature * np.exp(0.5 * log_vars[chosen]).reshape(n, *self.latent_shape)
         return means[chosen].reshape(n, *self.latent_shape) + spread * self.noise(n, random)
+
+    def step(self, encode=None):
+        means, log_vars, log_weights = (ops.convert_to_numpy(part) for part in self.gaussians(encode))
+        ends = np.cumsum(np.exp(log_weights.astype("float64")))
+        ends = (ends / ends[-1]).astype("float32")
+        noise, share = keras.Input(self.latent_shape, name="noise"), keras.Input((), name="share")
+        chosen = ops.sum(ops.cast(share[:, None] >= ends, "int32"), axis=1)
+        mean, spread = (ops.take(rows, chosen, axis=0) for rows in (means, np.exp(0.5 * log_vars)))
+        z = mean + spread * ops.reshape(noise, (-1, self.latents))
+        return keras.Model([noise, share], named(ops.reshape(z, (-1, *self.latent_shape)), "z"))
 
     def scratch(self, inputs, outputs) -> int:
         """The densities of all components."""
