@@ -23,7 +23,7 @@ from keras_ae.callbacks import (
 from keras_ae.callbacks.checkpoint import below
 from keras_ae.errors import InputError
 from keras_ae.files import lock, remove_leftovers
-from keras_ae.models.guarded import shipped
+from keras_ae.models.guarded import shipped, synchronise
 from keras_ae.objectives.likelihoods import Bernoulli
 from keras_ae.runs import MODEL
 from keras_ae.saving import save_model
@@ -129,10 +129,10 @@ def train(
     True
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     _warn_of_greys(model, dataset.train)
     about = saving.metadata(model, dataset, task=task, **(metadata or {}))
-    with lock(folder):
+    with contextlib.ExitStack() as held:
+        backends.once(lambda: held.enter_context(_locked(folder)))
         rows = run_epochs(
             model,
             dataset,
@@ -150,11 +150,23 @@ def train(
             callbacks=callbacks,
         )
         test = _measure(model, dataset.test, task)
-        save_model(model, output or folder / MODEL, about | {"test": test})
+        backends.once(lambda: save_model(model, output or folder / MODEL, about | {"test": test}))
     return History(model, rows, test)
 
 
 fit = train
+
+
+@contextlib.contextmanager
+def _locked(folder: Path):
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder):
+        yield
+
+
+def _prepare(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
 
 
 def run_epochs(
@@ -183,13 +195,13 @@ def run_epochs(
         A row for each epoch of the run, with its number from 1 and all that `fit` logs.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
+    backends.once(lambda: _prepare(folder))
     if patience and not len(dataset.validation):
         raise InputError("there are no validation images for patience to look at; leave it out")
 
     steps = data.steps_per_epoch(dataset.train, batch_size)
     state = restore(model, folder, steps)
+    synchronise(model)
     stream = {"images": len(dataset.train), "batch_size": batch_size, "seed": seed, "flip": flip}
     stream |= {name: True for name in ("binarized", "dequantized") if getattr(dataset.train, name)}
     if state.stream not in ({}, stream):

@@ -4,19 +4,6 @@ import keras
 import tensorflow as tf
 
 
-def feed(batches: keras.utils.PyDataset) -> tf.data.Dataset:
-    signature = keras.tree.map_structure(
-        lambda array: tf.TensorSpec((len(array) if batches.same_sizes else None, *array.shape[1:]), array.dtype),
-        batches[0],
-    )
-    dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
-    if batches.num_batches is not None:
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches.num_batches))
-    options = tf.data.Options()
-    options.autotune.enabled = False  # autotune stalls for seconds now and then
-    return dataset.prefetch(2).with_options(options)
-
-
 def on_device(images, labels, rows):
     return None  # tf.data runs on the host; it has the next two batches ready there
 
@@ -43,16 +30,6 @@ def depthwise_conv2d(x, kernel, bias, strides, padding):
 
 def conv2d_transpose(x, kernel, bias, strides, padding):
     return None
-
-
-def total(x):
-    """The sum over all devices of each device's `x`."""
-    return x
-
-
-def gather(x):
-    """The rows (batch, ...) of all devices, with gradients."""
-    return x
 
 
 def call(network, inputs, training):
