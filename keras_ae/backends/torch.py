@@ -199,7 +199,8 @@ def train_step(model, data):
     gradients = [variable.value.grad for variable in variables]
 
     with torch.no_grad():
-        *gradients, losses = mean([*gradients, torch.stack(step.losses).detach()])  # or each process would judge by its own
+        # All processes judge the same step alike: one that skipped it alone would drift, or wait for ever.
+        *gradients, losses = mean([*gradients, torch.stack(step.losses).detach()])
         finite_loss = torch.isfinite(losses).all()
         finite = finite_loss & _all_finite([gradient for gradient in gradients if gradient is not None])
         updated = model.metrics_variables

@@ -189,7 +189,8 @@ def restore(model: keras.Model, folder: Path, steps: float = math.inf) -> State:
     >>> restore(vae, tempfile.mkdtemp())
     State(history=[], batch=0, metrics=[], stream={})
     """
-    model.optimizer.build(model.trainable_variables)
+    with backends.replicated():
+        model.optimizer.build(model.trainable_variables)
     state, values = backends.once(lambda: _read(model, Path(folder) / FILE, steps))
     variables = dict(_named(model))
     for name, value in values.items():

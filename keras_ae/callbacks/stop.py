@@ -34,8 +34,8 @@ class StopOnSignal(keras.callbacks.Callback):
             model.fit(..., callbacks=[checkpoint, stop])
 
     Python would raise in whatever code runs at that moment, even where a framework swallows it. A second signal ends
-    the process at once, unless it is one of several, which all stop at the same step. SIGHUP does nothing where it is ignored (`nohup`). In a thread no signal does: Python handles
-    them in the main one.
+    the process at once. Several processes stop at the same step, by a signal to any of them. SIGHUP does nothing where
+    it is ignored (`nohup`). In a thread no signal does: Python handles them in the main one.
 
     Args:
         checkpoint: saves first. After the last step of an epoch, validation and the epoch's own checkpoint do.

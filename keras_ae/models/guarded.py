@@ -101,7 +101,7 @@ class GuardedModel(keras.Model):
         self._evaluation_start = ops.convert_to_numpy(self.evaluation_noise.state.value)
 
     def normal(self, shape, training: bool):
-        """Standard normal, from training's own stream or evaluation's. Each device takes its rows of one draw for all."""
+        """Standard normal, from training's own stream or evaluation's: on several devices, rows of one draw for all."""
         seed = self.training_noise if training else self.evaluation_noise
         return backends.own(lambda rows: self.draws.normal((rows, *shape[1:]), seed), shape[0])
 

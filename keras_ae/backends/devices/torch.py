@@ -1,5 +1,5 @@
-"""PyTorch: a process for each device, which torchrun starts. Each has its rows of a batch, and what one device would sum
-over the batch they reduce together."""
+"""PyTorch: a process for each device, which torchrun starts. Each has its rows of a batch; what one device would sum
+over the batch, they reduce together."""
 
 import contextlib
 import os
