@@ -21,7 +21,7 @@ from keras_ae.callbacks import (
     restore,
 )
 from keras_ae.callbacks.checkpoint import below
-from keras_ae.errors import InputError
+from keras_ae.errors import InputError, LostError
 from keras_ae.files import lock, remove_leftovers
 from keras_ae.models.guarded import shipped, synchronise
 from keras_ae.objectives.likelihoods import Bernoulli
@@ -116,6 +116,9 @@ def train(
             with for `patience`. The checkpoint is damaged, of another model, or of a training on other batches.
         NotFiniteError: nothing finite is left to learn from. The checkpoint is from before.
         CheckpointError: the state cannot be written. The checkpoint is from before.
+        LostError: another process of the training has ended. The checkpoint is from before.
+
+    On several devices (docs/scale.md) all processes call it with the same arguments; the first one locks and writes.
 
     >>> import tempfile
     >>> import keras_ae
@@ -131,7 +134,7 @@ def train(
     folder = Path(folder)
     _warn_of_greys(model, dataset.train)
     about = saving.metadata(model, dataset, task=task, **(metadata or {}))
-    with contextlib.ExitStack() as held:
+    with _losses_told(), contextlib.ExitStack() as held:
         backends.once(lambda: held.enter_context(_locked(folder)))
         rows = run_epochs(
             model,
@@ -155,6 +158,17 @@ def train(
 
 
 fit = train
+
+
+@contextlib.contextmanager
+def _losses_told():
+    """What a backend says of a process that has ended becomes a `LostError`."""
+    try:
+        yield
+    except Exception as error:
+        if not backends.is_lost(error):
+            raise
+        raise LostError("another process of this training has ended, and so this one does") from error
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ def main() -> None:
         parse.error(f"--output {args.output} must end in .npz")
     if args.smoke:
         args.limit = args.limit or 20
-    _environment.set_environment(parse, args.backend)
+    _environment.set_environment(parse, args.backend, args.devices)
     from keras_ae import codes, open_model, pictures
 
     saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)

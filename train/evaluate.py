@@ -52,7 +52,7 @@ def main() -> None:
     if args.smoke:
         args.limit = args.limit or 20
     args.split = args.split or ("train" if args.distances == "samples" else "test")
-    _environment.set_environment(parse, args.backend)
+    _environment.set_environment(parse, args.backend, args.devices)
     from keras_ae import open_model
     from keras_ae.data.cache import default_cache_dir
     from keras_ae.evaluation import as_table, evaluate, per_class

@@ -54,14 +54,14 @@ def main() -> None:
     if args.smoke:
         args.limit, args.epochs, args.batch_size = args.limit or 200, 1, 32
     folder = args.run_dir or Path("runs") / f"prior-{args.file.stem}-{args.backend}-{time.strftime('%Y%m%d-%H%M%S')}"
-    _environment.set_environment(parse, args.backend)
+    _environment.set_environment(parse, args.backend, args.devices)
     from keras_ae import InputError, codes, open_model, priors, runs, save_model, saving, training, with_prior
 
     output = args.output or folder / runs.MODEL
     runs.check_output(output)
     training.prepare(args.precision, args.seed)
     saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
-    runs.open_search(folder, runs.plain(vars(args), without=(*runs.PLACES, "file", "trust", "max_memory")))
+    runs.open_search(folder, runs.plain(vars(args), without=(*runs.PLACES, "file", "trust", "max_memory", "devices")))
     path = folder / "codes.npz"
     if not path.exists():
         _encode(args, saved, path)

@@ -60,7 +60,7 @@ def main() -> None:
         parse.error("interpolations need two images or more; raise --count")
     if args.smoke:
         args.count, args.limit = 4, args.limit or 20
-    _environment.set_environment(parse, args.backend)
+    _environment.set_environment(parse, args.backend, args.devices)
     from keras_ae import InputError, open_model, pictures
 
     if args.trust:

@@ -49,6 +49,7 @@ world = _devices.world
 is_first = _devices.is_first
 once = _devices.once
 highest = _devices.highest
+is_lost = _devices.is_lost
 replicated = _devices.replicated
 synchronise = _devices.synchronise
 feed = _devices.feed

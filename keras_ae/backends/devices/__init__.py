@@ -6,6 +6,7 @@ the same functions.
     is_first()                whether this is the process that prints, locks and writes
     once(function)            the first process calls it; what it returns or raises is everyone's
     highest(numbers)          of each number the highest that any process gives
+    is_lost(error)            whether it says that another process has ended
     replicated()              the context in which models are built and compiled
     synchronise(model, steps) makes a model's steps those of all replicas; an error where they would not be
     feed(batches)             batches of arrays -> what `fit` reads fastest

@@ -21,6 +21,9 @@ _shared = None  # `keras.distribution.DataParallel` over all devices
 
 def start(devices: int | None = None) -> None:
     global _shared
+    _shared = None
+    if devices == 1:
+        return
     _join()
     local = jax.local_devices()
     if devices and jax.process_count() > 1:
@@ -98,6 +101,11 @@ def highest(numbers: list[float]) -> list[float]:
     if world().processes == 1:
         return numbers
     return multihost_utils.process_allgather(np.array(numbers, "float32")).max(0).tolist()
+
+
+def is_lost(error: Exception) -> bool:
+    said = any(words in str(error) for words in ("closed by peer", "reset by peer", "heartbeat", "has disconnected"))
+    return isinstance(error, jax.errors.JaxRuntimeError) and said
 
 
 def replicated():

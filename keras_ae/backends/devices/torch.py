@@ -1,6 +1,7 @@
 """PyTorch: a process for each device, which torchrun starts. Each has its rows of a batch; what one device would sum
 over the batch, they reduce together."""
 
+import atexit
 import contextlib
 import os
 from functools import partial
@@ -17,6 +18,8 @@ CPU = torch.device("cpu")
 
 
 def start(devices: int | None = None) -> None:
+    if devices == 1:
+        return
     if devices:
         raise InputError(
             "torch has a process for each device: leave out --devices, and start with "
@@ -29,6 +32,7 @@ def start(devices: int | None = None) -> None:
         distributed.init_process_group("cpu:gloo,cuda:nccl")
     else:
         distributed.init_process_group("gloo")
+    atexit.register(distributed.destroy_process_group)
 
 
 def _is_started_by_torchrun() -> bool:
@@ -68,6 +72,11 @@ def highest(numbers: list[float]) -> list[float]:
     highest = torch.tensor(numbers, dtype=torch.float64)
     distributed.all_reduce(highest, distributed.ReduceOp.MAX)
     return highest.tolist()
+
+
+def is_lost(error: Exception) -> bool:
+    said = any(words in str(error) for words in ("closed by peer", "reset by peer", "Broken pipe"))
+    return isinstance(error, distributed.DistBackendError) or (isinstance(error, RuntimeError) and said)
 
 
 def replicated():
