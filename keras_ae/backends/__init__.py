@@ -53,6 +53,7 @@ is_lost = _devices.is_lost
 replicated = _devices.replicated
 synchronise = _devices.synchronise
 feed = _devices.feed
+predict = _devices.predict
 mine = _devices.mine
 total = _devices.total
 gather = _devices.gather

@@ -10,6 +10,7 @@ the same functions.
     replicated()              the context in which models are built and compiled
     synchronise(model, steps) makes a model's steps those of all replicas; an error where they would not be
     feed(batches)             batches of arrays -> what `fit` reads fastest
+    predict(network, inputs)  what `network.predict` gives, by all devices; every process has to call it
     mine(n)                   the slice of a batch of n rows that this process provides
     total(x)                  the sum over all replicas of each one's `x`, with gradients
     gather(x)                 the rows (batch, ...) of all replicas, with gradients
@@ -67,3 +68,10 @@ def check(model, steps: str) -> None:
                 f"the layer {layer.name} would do another thing on each device; train this model on one device, "
                 "or on JAX"
             )
+
+
+def predicted(network, inputs, batch_size: int | None):
+    """On one device. Of one batch Keras knows a shorter way."""
+    if batch_size is None:
+        return network.predict_on_batch(inputs)
+    return network.predict(inputs, batch_size=batch_size, verbose=0)

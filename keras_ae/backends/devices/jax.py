@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
-from keras_ae.backends.devices import World, rows
+from keras_ae.backends.devices import World, predicted, rows
 from keras_ae.errors import InputError
 
 SILENT = 20  # seconds without a sign of life, after which a process is taken for dead
@@ -157,6 +157,38 @@ def _placed(array, n: int):
     spec = PartitionSpec() if n % world().replicas else PartitionSpec("batch")
     sharding = NamedSharding(_shared.device_mesh.backend_mesh, spec)
     return jax.make_array_from_process_local_data(sharding, array, (n, *array.shape[1:]))
+
+
+def predict(network, inputs, batch_size: int | None = None):
+    """By all devices of one process; of several, each computes all of it, as results lie where they are made."""
+    _, processes, replicas = world()
+    if replicas == 1 or processes > 1:
+        return predicted(network, inputs, batch_size)
+    return network.predict(_Shared(_Rows(inputs, (batch_size or len(_first(inputs))) * replicas)), verbose=0)
+
+
+def _first(inputs):
+    return keras.tree.flatten(inputs)[0]
+
+
+class _Rows(keras.utils.PyDataset):
+    """Arrays, so many rows at a time."""
+
+    def __init__(self, inputs, batch_size: int):
+        super().__init__()
+        self.inputs = inputs
+        self.batch_size = batch_size
+
+    @property
+    def num_batches(self):
+        return -(-len(_first(self.inputs)) // self.batch_size)
+
+    def rows(self, index):
+        return min(self.batch_size, len(_first(self.inputs)) - index * self.batch_size)
+
+    def __getitem__(self, index):
+        own = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return (keras.tree.map_structure(lambda array: array[own], self.inputs),)
 
 
 def mine(n: int) -> slice:

@@ -9,7 +9,7 @@ from functools import partial
 import keras
 import tensorflow as tf
 
-from keras_ae.backends.devices import World, check
+from keras_ae.backends.devices import World, check, predicted
 from keras_ae.backends.devices import rows as share
 from keras_ae.errors import InputError
 
@@ -129,6 +129,12 @@ def _parts(batches):
         for replica in range(replicas):
             own = share(replica, replicas, batches.rows(index))
             yield keras.tree.map_structure(lambda array, own=own: array[own], batch)
+
+
+def predict(network, inputs, batch_size: int | None = None):
+    if _strategy and network.distribute_strategy is _strategy:  # one batch it would give to each replica whole
+        batch_size = batch_size or len(keras.tree.flatten(inputs)[0])
+    return predicted(network, inputs, batch_size)
 
 
 def mine(n: int) -> slice:

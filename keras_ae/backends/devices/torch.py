@@ -7,11 +7,12 @@ import os
 from functools import partial
 
 import keras
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import distributed
 
-from keras_ae.backends.devices import World, check, rows
+from keras_ae.backends.devices import World, check, predicted, rows
 from keras_ae.errors import InputError
 
 CPU = torch.device("cpu")
@@ -113,6 +114,18 @@ def _shared(model, step, data):
 
 def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
     return batches
+
+
+def predict(network, inputs, batch_size: int | None = None):
+    _, processes, _ = world()
+    if processes == 1:
+        return predicted(network, inputs, batch_size)
+    own = mine(len(keras.tree.flatten(inputs)[0]))
+    some = own if own.stop > own.start else slice(0, 1)  # a network takes no less than a row
+    outputs = predicted(network, keras.tree.map_structure(lambda array: array[some], inputs), batch_size)
+    parts = [None] * processes
+    distributed.all_gather_object(parts, keras.tree.map_structure(lambda array: array[: own.stop - own.start], outputs))
+    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def mine(n: int) -> slice:
