@@ -28,7 +28,9 @@ def main(folder: str, devices: str) -> None:
     from tests.devices import member
     from tests.helpers import set_weights
 
-    mesh = keras.distribution.DeviceMesh((1, int(devices)), ["batch", "model"], [f"cpu:{n}" for n in range(int(devices))])
+    mesh = keras.distribution.DeviceMesh(
+        (1, int(devices)), ["batch", "model"], [f"cpu:{n}" for n in range(int(devices))]
+    )
     layout = keras.distribution.LayoutMap(mesh)
     for path, axes in LAYOUT.items():
         layout[path] = axes
