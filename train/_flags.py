@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {printable(self.source + message)}\n")
 
 
-def add_backend(parser: Parser, *, several: bool = True) -> None:
+def add_backend(parser: Parser, *, several: bool = False) -> None:
     """`several`: whether it computes on several devices."""
     default, what = os.environ.get("KERAS_BACKEND", "tensorflow"), "engine of Keras; KERAS_BACKEND sets the default"
     parser.add_argument("--backend", choices=BACKENDS, default=default, help=what)

@@ -10,7 +10,7 @@ import _types
 
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     _flags.add_data(parser, "shapes", training=True)
     add = parser.add_argument_group("model").add_argument
     add("--width", type=_types.features, default=32, help="features of the first level")

@@ -11,7 +11,7 @@ import _types
 
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     add = parser.add_argument_group("task").add_argument
     add("--task", default="reconstruct", help="reconstruct, denoise, complete or segment")
     _flags.add_corruption(add, "of the images that come in")

@@ -14,7 +14,7 @@ import _types
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
     _flags.add_file(parser)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     add = parser.add_argument_group("codes").add_argument
     add(
         "--kind", help="means or samples of the posterior, or tokens (default: tokens where there are some, else means)"

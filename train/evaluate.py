@@ -21,7 +21,7 @@ COMPLETED = 100  # images that a VAE completes, if --limit does not say: each ta
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
     _flags.add_file(parser)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     add = parser.add_argument_group("what to measure").add_argument
     kinds = ("train", "validation", "test")
     add("--split", choices=kinds, help="which images (default: test; of samples' distances: train)")

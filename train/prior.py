@@ -18,7 +18,7 @@ import _types
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
     _flags.add_file(parser)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     add = parser.add_argument_group("prior").add_argument
     kinds = "flow_matching:96 (features of a network) or gmm:10 (Gaussians, at most); of tokens autoregressive:128"
     add("--prior", help=f"{kinds} (default: a network)")

@@ -20,7 +20,7 @@ SUFFIXES = (".png", ".webp", ".jpg")
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
     _flags.add_file(parser)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     add = parser.add_argument_group("what to make").add_argument
     add("--kind", choices=KINDS, metavar="KIND", help=f"{', '.join(KINDS)} (default: samples, or restored images)")
     add("--count", type=_types.positive, metavar="N", help="samples, or images to start from (default: 64 or fewer)")

@@ -22,7 +22,7 @@ MAY_CHANGE = ("data_dir", "cache_dir", "workers", "time_limit", "output", "run_d
 
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
-    _flags.add_backend(parser, several=False)
+    _flags.add_backend(parser)
     add = parser.add_argument_group("what is tuned: choices, as 8,16,32, or a range, as 8:256").add_argument
     add("--model", choices=("vae", "conv_ae"), default="vae", help="or a convolutional autoencoder that reconstructs")
     for name, model in OF.items():

@@ -15,7 +15,7 @@ import _types
 
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     _flags.add_data(parser, "shapes", training=True)
     model = parser.add_argument_group("model")
     add = model.add_argument
