@@ -134,7 +134,7 @@ def train(
     folder = Path(folder)
     _warn_of_greys(model, dataset.train)
     about = saving.metadata(model, dataset, task=task, **(metadata or {}))
-    with _losses_told(), contextlib.ExitStack() as held:
+    with _lost_together(), contextlib.ExitStack() as held:
         backends.once(lambda: held.enter_context(_locked(folder)))
         rows = run_epochs(
             model,
@@ -161,7 +161,7 @@ fit = train
 
 
 @contextlib.contextmanager
-def _losses_told():
+def _lost_together():
     """What a backend says of a process that has ended becomes a `LostError`."""
     try:
         yield
