@@ -61,8 +61,8 @@ def model(kind: str):
     }[kind]
     size = (2, 2) if "latent" in parts else 3
     made = keras_ae.build_vae((8, 8, 3), size, network="conv" if "latent" in parts else "mlp", width=4, seed=1, **parts)
-    averaged = keras.optimizers.Adam(1e-2, global_clipnorm=20.0, use_ema=True, gradient_accumulation_steps=2)
-    made.compile(averaged)
+    steps = None if keras.backend.backend() == "tensorflow" else 2  # which Keras cannot accumulate on several devices
+    made.compile(keras.optimizers.Adam(1e-2, global_clipnorm=20.0, use_ema=True, gradient_accumulation_steps=steps))
     return made, None
 
 

@@ -109,17 +109,21 @@ def is_lost(error: Exception) -> bool:
 
 
 def replicated():
-    return _shared.scope() if _shared else contextlib.nullcontext()
+    if _shared is None or world().processes > 1:  # whose first values may differ
+        return contextlib.nullcontext()
+    return _shared.scope()
 
 
 def synchronise(model, steps: str) -> None:
-    """Keras knows where a variable lies from the context in which it was made; others follow."""
+    """Keras knows where a variable lies from the context in which it was made. Others get the first process's value."""
     if _shared is None:
         return
-    for variable in [*model.variables, *model.optimizer.variables]:
-        if variable._layout is None:
-            variable._layout = _shared.get_variable_layout(variable)
-            variable.assign(variable.value)
+    variables = [*model.variables, *model.optimizer.variables]
+    variables = [variable for variable in variables if variable._layout is None]
+    values = once(lambda: [np.asarray(variable.value) for variable in variables])
+    for variable, value in zip(variables, values, strict=True):
+        variable._layout = _shared.get_variable_layout(variable)
+        variable.assign(value)
 
 
 def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
