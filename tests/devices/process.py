@@ -15,7 +15,9 @@ from pathlib import Path
 def main(folder: str, kind: str) -> None:
     backend = os.environ["KERAS_BACKEND"]
     sys.path.insert(0, str(Path(__file__).parent.parent.parent / "train"))
-    importlib.import_module("_environment").set_environment(None, backend)  # without what Keras imports besides
+    environment = importlib.import_module("_environment")
+    environment.set_environment(None, backend)  # without what Keras imports besides
+    environment.forget_tensorflow(backend)
     if backend == "tensorflow":
         import tensorflow as tf
 

@@ -21,7 +21,9 @@ LAYOUT = {  # which axis of a kernel is shared out: the same as in docs/scale.md
 
 def main(folder: str, devices: str) -> None:
     sys.path.insert(0, str(Path(__file__).parent.parent.parent / "train"))
-    importlib.import_module("_environment").set_environment(None, os.environ["KERAS_BACKEND"])
+    environment = importlib.import_module("_environment")
+    environment.set_environment(None, os.environ["KERAS_BACKEND"])
+    environment.forget_tensorflow(os.environ["KERAS_BACKEND"])
     import keras
 
     import keras_ae
