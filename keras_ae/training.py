@@ -367,7 +367,7 @@ def _warn_of_greys(model, split) -> None:
 
 def _make_metrics(model, dataset, task) -> None:
     """Keras makes the sums of compiled metrics in the first step only, and a checkpoint sets them before it."""
-    first = replace(dataset.train, indices=dataset.train.indices[:1])
+    first = replace(dataset.train, indices=dataset.train.indices[: backends.world().replicas])
     model.evaluate(data.evaluation_batches(first, task=task), verbose=0)
 
 

@@ -199,6 +199,10 @@ class GuardedModel(keras.Model):
         finally:
             self.compiled = False
 
+    def _maybe_symbolic_build(self, **_):
+        """Nothing is left to build. On several devices Keras's TensorFlow would add up their first batches, also where
+        these have other sizes."""
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The sum of the losses: Keras's own name for what a step minimises."""
         return sum(self.loss_terms(x, y, sample_weight, training).losses)

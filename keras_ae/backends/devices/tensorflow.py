@@ -67,6 +67,8 @@ def synchronise(model, steps: str) -> None:
         raise InputError("on several devices a model is built and compiled within keras_ae.backends.replicated()")
     if getattr(model.optimizer, "gradient_accumulation_steps", None):  # Keras reduces within a condition
         raise InputError("on TensorFlow several devices accumulate no gradients; leave out gradient_accumulation_steps")
+    with _strategy.scope():
+        model.optimizer.build(model.trainable_variables)
     if steps == "stock" and "train_step" not in vars(model):
         _share(model)
 
