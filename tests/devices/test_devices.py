@@ -59,19 +59,13 @@ def test_two_devices_are_one_also_after_a_stop_in_either_number(tmp_path, two, s
         assert_same(tmp_path / "one", folder / run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("simulated", SIMULATED)
-@pytest.mark.parametrize("kind", member.KINDS[1:2])
+@pytest.mark.parametrize("kind", member.KINDS[1:])
 def test_two_devices_train_other_models_as_one_does(tmp_path, two, kind, simulated):
     folder = two(kind, simulated)
     member.run(tmp_path / "one", kind, epochs=4)
     assert_same(tmp_path / "one", folder / "whole")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("simulated", SIMULATED)
-@pytest.mark.parametrize("kind", member.KINDS[2:])
-def test_two_devices_train_more_models_as_one_does(tmp_path, two, kind, simulated):
-    test_two_devices_train_other_models_as_one_does(tmp_path, two, kind, simulated)
 
 
 def test_one_device_is_the_world():

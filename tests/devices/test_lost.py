@@ -73,6 +73,7 @@ def survive(folder: Path, kills: int, random) -> list[float]:
     return lived
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_others_and_the_run_resumes(tmp_path, random):
     assert max(survive(tmp_path, 1, random)) < WAIT
 
