@@ -128,7 +128,8 @@ class Checkpoint(keras.callbacks.Callback):
             raise NotFiniteError(f"stopped: weights are not finite. {self.folder / FILE} is from before. {ADVICE}")
         if self.state.batch:
             for number, variable in enumerate(self.model.metrics_variables):
-                arrays[f"metric_{number}"] = keras.ops.convert_to_numpy(variable.value)
+                total = keras.ops.convert_to_tensor(variable)  # of all replicas
+                arrays[f"metric_{number}"] = keras.ops.convert_to_numpy(total)
         progress = {"batch": self.state.batch, "history": self.state.history, "stream": self.state.stream}
         with atomic(self.folder / FILE) as path:
             np.savez(path, state=json.dumps(progress), **arrays)
