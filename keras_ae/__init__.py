@@ -4,7 +4,7 @@ Importing this package registers its classes, so that its `.keras` files load.
 """
 
 from keras_ae import callbacks, codes, data, models, optimizers, pictures, priors
-from keras_ae.errors import CheckpointError, InputError, NotFiniteError
+from keras_ae.errors import CheckpointError, InputError, LostError, NotFiniteError
 from keras_ae.evaluation import evaluate
 from keras_ae.exports import export_model
 from keras_ae.models import (
@@ -31,6 +31,7 @@ __all__ = [
     "CheckpointError",
     "HierarchicalVAE",
     "InputError",
+    "LostError",
     "Muon",
     "NotFiniteError",
     "PhotographRestorer",

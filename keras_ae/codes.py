@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.lib import format as npy
 
+from keras_ae import backends
 from keras_ae.data import Dataset, Split
 from keras_ae.errors import InputError, one_of
 from keras_ae.files import atomic, digest
@@ -140,6 +141,10 @@ def encode(
     first = next(batches)
     about = {"kind": kind, "class_names": list(class_names), "model": fingerprint(model), "flip": flip}
     path = Path(path)
+    if not backends.is_first():
+        for _ in batches:  # which all processes compute together
+            pass
+        return backends.once(path.exists) and path
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         with archive.open("codes.npy", "w", force_zip64=True) as file:
             header = npy.header_data_from_array_1_0(first) | {"shape": (len(split), *first.shape[1:])}
@@ -150,7 +155,7 @@ def encode(
         with archive.open("labels.npy", "w") as file:
             npy.write_array(file, split.arrays["labels"][split.indices].astype("int32"), allow_pickle=False)
         archive.writestr(ABOUT, json.dumps(about))
-    return path
+    return backends.once(path.exists) and path
 
 
 def open_codes(path: Path | str) -> Codes:
@@ -271,7 +276,7 @@ def _images(model, codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _of_network(network, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """What a network gives, with labels where it takes some."""
-    return network.predict_on_batch([x, labels][: len(network.inputs)])
+    return backends.predict(network, [x, labels][: len(network.inputs)])
 
 
 def _mapped(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:

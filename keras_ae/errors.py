@@ -42,6 +42,15 @@ class CheckpointError(OSError):
     """
 
 
+class LostError(RuntimeError):
+    """Training stopped because another of its processes has ended; the last state written is intact.
+
+    >>> import keras_ae
+    >>> issubclass(keras_ae.LostError, RuntimeError)
+    True
+    """
+
+
 def printable(text) -> str:
     r"""One line that a terminal shows and does not obey: what is not printable is escaped.
 

@@ -21,9 +21,9 @@ from keras_ae.callbacks import (
     restore,
 )
 from keras_ae.callbacks.checkpoint import below
-from keras_ae.errors import InputError
+from keras_ae.errors import InputError, LostError
 from keras_ae.files import lock, remove_leftovers
-from keras_ae.models.guarded import shipped
+from keras_ae.models.guarded import shipped, synchronise
 from keras_ae.objectives.likelihoods import Bernoulli
 from keras_ae.runs import MODEL
 from keras_ae.saving import save_model
@@ -116,6 +116,9 @@ def train(
             with for `patience`. The checkpoint is damaged, of another model, or of a training on other batches.
         NotFiniteError: nothing finite is left to learn from. The checkpoint is from before.
         CheckpointError: the state cannot be written. The checkpoint is from before.
+        LostError: another process of the training has ended. The checkpoint is from before.
+
+    On several devices (docs/scale.md) all processes call it with the same arguments; the first one locks and writes.
 
     >>> import tempfile
     >>> import keras_ae
@@ -129,10 +132,10 @@ def train(
     True
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     _warn_of_greys(model, dataset.train)
     about = saving.metadata(model, dataset, task=task, **(metadata or {}))
-    with lock(folder):
+    with _lost_together(), contextlib.ExitStack() as held:
+        backends.once(lambda: held.enter_context(_locked(folder)))
         rows = run_epochs(
             model,
             dataset,
@@ -150,11 +153,34 @@ def train(
             callbacks=callbacks,
         )
         test = _measure(model, dataset.test, task)
-        save_model(model, output or folder / MODEL, about | {"test": test})
+        backends.once(lambda: save_model(model, output or folder / MODEL, about | {"test": test}))
     return History(model, rows, test)
 
 
 fit = train
+
+
+@contextlib.contextmanager
+def _lost_together():
+    """What a backend says of a process that has ended becomes a `LostError`."""
+    try:
+        yield
+    except Exception as error:
+        if not backends.is_lost(error):
+            raise
+        raise LostError("another process of this training has ended, and so this one does") from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path):
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder):
+        yield
+
+
+def _prepare(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
 
 
 def run_epochs(
@@ -183,13 +209,13 @@ def run_epochs(
         A row for each epoch of the run, with its number from 1 and all that `fit` logs.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
+    backends.once(lambda: _prepare(folder))
     if patience and not len(dataset.validation):
         raise InputError("there are no validation images for patience to look at; leave it out")
 
     steps = data.steps_per_epoch(dataset.train, batch_size)
     state = restore(model, folder, steps)
+    synchronise(model)
     stream = {"images": len(dataset.train), "batch_size": batch_size, "seed": seed, "flip": flip}
     stream |= {name: True for name in ("binarized", "dequantized") if getattr(dataset.train, name)}
     if state.stream not in ({}, stream):
@@ -341,7 +367,7 @@ def _warn_of_greys(model, split) -> None:
 
 def _make_metrics(model, dataset, task) -> None:
     """Keras makes the sums of compiled metrics in the first step only, and a checkpoint sets them before it."""
-    first = replace(dataset.train, indices=dataset.train.indices[:1])
+    first = replace(dataset.train, indices=dataset.train.indices[: backends.world().replicas])
     model.evaluate(data.evaluation_batches(first, task=task), verbose=0)
 
 

@@ -19,8 +19,9 @@ BACKENDS = ("tensorflow", "jax", "torch")
 ALLOCATOR = f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={2**40}:glibc.malloc.hugetlb=1"
 
 
-def set_environment(parser: argparse.ArgumentParser, backend: str) -> None:
-    """Sets all that the backend reads when it is imported, and imports Keras."""
+def set_environment(parser: argparse.ArgumentParser, backend: str, devices: int | None = 1) -> None:
+    """Sets all that the backend reads when it is imported, imports Keras, and takes so many devices, `None` for all, or
+    the part of one of several processes."""
     if backend not in BACKENDS:
         parser.error(f"unknown backend '{backend}'; known are {', '.join(BACKENDS)}")
     if importlib.util.find_spec(backend) is None:
@@ -33,6 +34,18 @@ def set_environment(parser: argparse.ArgumentParser, backend: str) -> None:
     warnings.showwarning = lambda message, *_: print(f"note: {printable(message)}", file=sys.stderr)
     warnings.simplefilter("ignore", DeprecationWarning)
     warnings.filterwarnings("ignore", message="Explicitly requested dtype int64")  # Keras's mean IoU, on JAX
+    if devices != 1:
+        _begin(devices)
+
+
+def _begin(devices: int | None) -> None:
+    """Of several processes the first one speaks."""
+    from keras_ae import backends
+
+    backends.start(devices)
+    if not backends.is_first():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
+        warnings.showwarning = lambda *_: None
 
 
 def _home(parser) -> Path:

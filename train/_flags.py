@@ -10,7 +10,7 @@ import _environment
 import _resume
 from _environment import BACKENDS
 from _streams import patient, printable
-from _types import image_size, interval, not_negative, positive, seed, whole
+from _types import devices, image_size, interval, not_negative, positive, seed, whole
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 # Of what is too large for a machine, whichever backend says it
@@ -42,9 +42,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {printable(self.source + message)}\n")
 
 
-def add_backend(parser: Parser) -> None:
+def add_backend(parser: Parser, *, several: bool = False) -> None:
+    """`several`: whether it computes on several devices."""
     default, what = os.environ.get("KERAS_BACKEND", "tensorflow"), "engine of Keras; KERAS_BACKEND sets the default"
     parser.add_argument("--backend", choices=BACKENDS, default=default, help=what)
+    if several:
+        how = "how many of this machine's (default: all); on torch, torchrun --nproc-per-node N instead of python"
+        parser.add_argument("--devices", type=devices, help=how)
 
 
 def add_file(parser: Parser) -> None:
@@ -115,7 +119,7 @@ def training_arguments(parser: Parser) -> argparse.Namespace:
         _resume.check_arguments(parser, args)
     elif args.smoke:
         args.limit, args.epochs, args.batch_size = 80, 1, 32
-    _environment.set_environment(parser, args.backend)
+    _environment.set_environment(parser, args.backend, args.devices)
     from keras_ae import runs
 
     if args.output and not (args.resume and args.output.exists()):
@@ -150,13 +154,16 @@ def _report(main) -> None:
     try:
         main()
     except KeyboardInterrupt as stopped:
-        _end("stopped", 128 + getattr(stopped, "number", signal.SIGINT))
+        _end("stopped", 128 + getattr(stopped, "number", signal.SIGINT), told=not is_first())
     except Exception as error:
         # By name: the class is in keras_ae, which must not be imported for --help.
-        if isinstance(error, OSError) or type(error).__name__ == "InputError":
-            _end(f"error: {error}", 2)
-        if type(error).__name__ == "NotFiniteError":
-            _end(f"error: {error}", 1)
+        name = type(error).__name__
+        if isinstance(error, OSError) or name == "InputError":
+            _end(f"error: {error}", 2, told=getattr(error, "is_told", False))
+        if name == "NotFiniteError":
+            _end(f"error: {error}", 1, told=not is_first())
+        if name == "LostError":
+            _end(f"error: {error}", 1, at_once=True)
         if _is_too_much(error):
             reason = str(error).strip().split("\n")[0][:150] or type(error).__name__
             _end(f"error: this cannot be computed ({reason}); {SMALLER}", 2)
@@ -168,6 +175,16 @@ def _is_too_much(error: Exception) -> bool:
     return isinstance(error, kinds) or any(words in str(error) for words in TOO_MUCH)
 
 
-def _end(message: str, code: int) -> None:
-    print(f"{Path(sys.argv[0]).name}: {printable(message)}", file=sys.stderr)
+def _end(message: str, code: int, *, told: bool = False, at_once: bool = False) -> None:
+    """Ends with a line, unless another process has told it; `at_once` without a farewell to the others."""
+    if not told:
+        print(f"{Path(sys.argv[0]).name}: {printable(message)}", file=sys.stderr, flush=True)
+    if at_once:
+        os._exit(code)
     sys.exit(code)
+
+
+def is_first() -> bool:
+    """Of several processes. Before they have met, and on --help, each is."""
+    backends = sys.modules.get("keras_ae.backends")
+    return backends is None or backends.is_first()

@@ -12,7 +12,16 @@ from pathlib import Path
 
 from _types import as_arguments
 
-AGAIN = ("resume", "dataset", "output", "start_from", "features", "data_dir", "cache_dir")  # given again, or not needed
+AGAIN = (
+    "resume",
+    "dataset",
+    "output",
+    "start_from",
+    "features",
+    "data_dir",
+    "cache_dir",
+    "devices",
+)  # given again, or not needed
 GENERATED = "shapes"  # the data set that reads nothing
 LIMIT = 2**24  # bytes of a config.json
 

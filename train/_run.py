@@ -21,17 +21,17 @@ def train(args, model, dataset, described: str, pictures, *, task=None, loss: st
         pictures: as `ImageGrids` takes it.
         task, loss: of an autoencoder.
     """
-    from keras_ae import callbacks, runs, train
+    from keras_ae import backends, callbacks, runs, train
 
     if args.start_from and not _resume.has_checkpoint(args.resume):
         runs.take_weights(model, args.start_from)
     script = Path(sys.argv[0])
     name = f"{script.stem}-{Path(args.dataset).name}-{args.backend}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = args.resume or runs.begin(args.run_dir or Path("runs") / name, vars(args))
+    folder = args.resume or backends.once(lambda: runs.begin(args.run_dir or Path("runs") / name, vars(args)))
     print(
         f"{dataset.name}: {len(dataset.train):,} training, {len(dataset.validation):,} validation, "
         f"{len(dataset.test):,} test images of {'x'.join(map(str, dataset.image_shape))}\n"
-        f"{described} with {model.count_params():,} weights on {args.backend}, {args.precision}\n"
+        f"{described} with {model.count_params():,} weights on {args.backend}, {args.precision}{_devices()}\n"
         f"run folder: {folder}",
         flush=True,
     )
@@ -44,13 +44,20 @@ def train(args, model, dataset, described: str, pictures, *, task=None, loss: st
             **{name: getattr(args, name) for name in ("epochs", "batch_size", "seed", "flip")},
             **{f"checkpoint_{unit}": number for unit, number in args.checkpoint_every.items()},
             task=task,
-            metadata={"loss": loss, "flags": runs.plain(vars(args), without=runs.PLACES)},
+            metadata={"loss": loss, "flags": runs.plain(vars(args), without=(*runs.PLACES, "devices"))},
             callbacks=[callbacks.ImageGrids(folder, pictures, args.grid_every)],
             output=output,
         )
     best = "best.keras (lowest validation loss), " if len(dataset.validation) else ""
     files = f"and in {folder}: {best}pictures, curves, history, checkpoint"
     report(history, output, args, files)
+
+
+def _devices() -> str:
+    from keras_ae import backends
+
+    _, processes, replicas = backends.world()
+    return "" if replicas == 1 else f", {replicas} devices" + (f" of {processes} processes" if processes > 1 else "")
 
 
 def report(history, output: Path, args, files: str) -> None:
@@ -74,10 +81,11 @@ def report(history, output: Path, args, files: str) -> None:
 @contextlib.contextmanager
 def resumable(command: Callable[[], str]):
     """What is interrupted, or has no room left to save, ends with the command that resumes it."""
-    from keras_ae import CheckpointError
+    from keras_ae import CheckpointError, LostError, backends
 
     try:
         yield
-    except (KeyboardInterrupt, CheckpointError):
-        print(f"\nresume with: {printable(command())}", file=sys.stderr)
+    except (KeyboardInterrupt, CheckpointError, LostError):
+        if backends.is_first():
+            print(f"\nresume with: {printable(command())}", file=sys.stderr)
         raise

@@ -36,6 +36,14 @@ processes = Number(int, 1, 256)
 side = Number(int, 1, 2**14)  # pixels
 
 
+def devices(text: str) -> int | None:
+    """How many; `None` for all."""
+    return None if text == "all" else positive(text)
+
+
+devices.metavar = "N"
+
+
 def seconds(text: str) -> int:
     """30s, 5m or 2h."""
     number, unit = text[:-1], text[-1:]

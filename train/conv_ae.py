@@ -11,7 +11,7 @@ import _types
 
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     add = parser.add_argument_group("task").add_argument
     add("--task", default="reconstruct", help="reconstruct, denoise, complete or segment")
     _flags.add_corruption(add, "of the images that come in")
@@ -30,27 +30,28 @@ def parser() -> _flags.Parser:
 
 def main() -> None:
     args = _flags.training_arguments(parser())
-    from keras_ae import callbacks, conv_autoencoder, data, get_task, optimizers, training
+    from keras_ae import backends, callbacks, conv_autoencoder, data, get_task, optimizers, training
 
     task = get_task(args.task, args.corruption, label=args.conditioning != "none")
     dataset = _flags.load(args)
     task.check(dataset)
     args.precision = training.prepare(args.precision, args.seed)
-    model = conv_autoencoder(
-        dataset.image_shape,
-        args.code_size,
-        args.code_channels,
-        num_classes=len(dataset.class_names),
-        conditioning=args.conditioning,
-        skip_connections=args.skip_connections,
-        task=args.task,
-        mask_classes=dataset.mask_classes or 2,
-        width=args.width,
-        blocks=args.blocks,
-    )
-    steps = data.steps_per_epoch(dataset.train, args.batch_size)
-    recipe = optimizers.recipe(steps, args.epochs, args.learning_rate, args.clip_norm)
-    model.compile(recipe, **task.measures(model, args.loss))
+    with backends.replicated():
+        model = conv_autoencoder(
+            dataset.image_shape,
+            args.code_size,
+            args.code_channels,
+            num_classes=len(dataset.class_names),
+            conditioning=args.conditioning,
+            skip_connections=args.skip_connections,
+            task=args.task,
+            mask_classes=dataset.mask_classes or 2,
+            width=args.width,
+            blocks=args.blocks,
+        )
+        steps = data.steps_per_epoch(dataset.train, args.batch_size)
+        recipe = optimizers.recipe(steps, args.epochs, args.learning_rate, args.clip_norm)
+        model.compile(recipe, **task.measures(model, args.loss))
     described = (
         f"autoencoder of code {'x'.join(map(str, model.get_layer('decoder').inputs[0].shape[1:]))} to {args.task}"
     )

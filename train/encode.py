@@ -14,7 +14,7 @@ import _types
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
     _flags.add_file(parser)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     add = parser.add_argument_group("codes").add_argument
     add(
         "--kind", help="means or samples of the posterior, or tokens (default: tokens where there are some, else means)"
@@ -37,10 +37,11 @@ def main() -> None:
         parse.error(f"--output {args.output} must end in .npz")
     if args.smoke:
         args.limit = args.limit or 20
-    _environment.set_environment(parse, args.backend)
-    from keras_ae import codes, open_model, pictures
+    _environment.set_environment(parse, args.backend, args.devices)
+    from keras_ae import backends, codes, open_model, pictures
 
-    saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
+    with backends.replicated():
+        saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
     if args.decode:
         held = codes.open_codes(args.decode)
         images = (image for batch in codes.decode(saved.model, held) for image in batch)

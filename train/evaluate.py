@@ -21,7 +21,7 @@ COMPLETED = 100  # images that a VAE completes, if --limit does not say: each ta
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
     _flags.add_file(parser)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     add = parser.add_argument_group("what to measure").add_argument
     kinds = ("train", "validation", "test")
     add("--split", choices=kinds, help="which images (default: test; of samples' distances: train)")
@@ -52,14 +52,15 @@ def main() -> None:
     if args.smoke:
         args.limit = args.limit or 20
     args.split = args.split or ("train" if args.distances == "samples" else "test")
-    _environment.set_environment(parse, args.backend)
-    from keras_ae import open_model
+    _environment.set_environment(parse, args.backend, args.devices)
+    from keras_ae import backends, open_model
     from keras_ae.data.cache import default_cache_dir
     from keras_ae.evaluation import as_table, evaluate, per_class
 
     if args.trust:
         print(f"{args.file} is trusted: code in it may run", file=sys.stderr)
-    saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
+    with backends.replicated():
+        saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
     task = saved.task(args.corruption) if args.corruption or not saved.is_vae else None
     dataset = saved.load_dataset(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
     split = saved.split(dataset, args.split)

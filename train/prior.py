@@ -18,7 +18,7 @@ import _types
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
     _flags.add_file(parser)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     add = parser.add_argument_group("prior").add_argument
     kinds = "flow_matching:96 (features of a network) or gmm:10 (Gaussians, at most); of tokens autoregressive:128"
     add("--prior", help=f"{kinds} (default: a network)")
@@ -54,16 +54,18 @@ def main() -> None:
     if args.smoke:
         args.limit, args.epochs, args.batch_size = args.limit or 200, 1, 32
     folder = args.run_dir or Path("runs") / f"prior-{args.file.stem}-{args.backend}-{time.strftime('%Y%m%d-%H%M%S')}"
-    _environment.set_environment(parse, args.backend)
-    from keras_ae import InputError, codes, open_model, priors, runs, save_model, saving, training, with_prior
+    _environment.set_environment(parse, args.backend, args.devices)
+    from keras_ae import InputError, backends, codes, open_model, priors, runs, save_model, saving, training, with_prior
 
     output = args.output or folder / runs.MODEL
     runs.check_output(output)
     training.prepare(args.precision, args.seed)
-    saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
-    runs.open_search(folder, runs.plain(vars(args), without=(*runs.PLACES, "file", "trust", "max_memory")))
+    with backends.replicated():
+        saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
+    own = runs.plain(vars(args), without=(*runs.PLACES, "file", "trust", "max_memory", "devices"))
+    backends.once(lambda: runs.open_search(folder, own))
     path = folder / "codes.npz"
-    if not path.exists():
+    if not backends.once(path.exists):
         _encode(args, saved, path)
     held = codes.open_codes(path)
     codes.check_model(saved.model, held)
@@ -71,7 +73,8 @@ def main() -> None:
         raise InputError("the data set has no classes; leave out --by-class")
     names = held.class_names if args.by_class else []
     prior = priors.get_fitted(args.prior, held.codes, held.labels, classes=len(names), seed=args.seed)
-    vae = with_prior(saved.model, prior, names)
+    with backends.replicated():
+        vae = with_prior(saved.model, prior, names)
     shape = "x".join(map(str, held.codes.shape[1:]))
     print(f"{len(held):,} {held.kind} of {shape}\nrun folder: {folder}", flush=True)
     dataset = codes.as_dataset(held, saved.image_shape, saved.metadata.get("dataset"))
@@ -79,7 +82,7 @@ def main() -> None:
         with _run.resumable(lambda: shlex.join(["python", "train/prior.py", *sys.argv[1:], "--run-dir", str(folder)])):
             _train(args, vae, dataset, folder, output)
     else:
-        save_model(vae, output, saving.metadata(vae, dataset))
+        backends.once(lambda: save_model(vae, output, saving.metadata(vae, dataset)))
     sample = shlex.join(["python", "train/sample.py", str(output), "--backend", args.backend])
     print(f"\nwritten: {output}\nnext: {sample}")
 
@@ -97,12 +100,13 @@ def _encode(args, saved, path: Path) -> None:
 def _train(args, vae, dataset, folder: Path, output: Path) -> None:
     import keras
 
-    from keras_ae import callbacks, data, models, optimizers, pictures, train
+    from keras_ae import backends, callbacks, data, models, optimizers, pictures, train
 
     total = args.epochs * data.steps_per_epoch(dataset.train, args.batch_size)
     rate = optimizers.schedule(total, args.learning_rate)
-    fit = models.PriorFit(vae, seed=args.seed)
-    fit.compile(keras.optimizers.AdamW(rate, weight_decay=1e-2))
+    with backends.replicated():
+        fit = models.PriorFit(vae, seed=args.seed)
+        fit.compile(keras.optimizers.AdamW(rate, weight_decay=1e-2))
     settings = {name: getattr(args, name) for name in ("epochs", "batch_size", "seed")}
     grids = callbacks.ImageGrids(folder, pictures.prior_pictures(args.seed))
     train(fit, dataset, folder, **settings, callbacks=[grids], output=output)

@@ -20,7 +20,7 @@ SUFFIXES = (".png", ".webp", ".jpg")
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
     _flags.add_file(parser)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     add = parser.add_argument_group("what to make").add_argument
     add("--kind", choices=KINDS, metavar="KIND", help=f"{', '.join(KINDS)} (default: samples, or restored images)")
     add("--count", type=_types.positive, metavar="N", help="samples, or images to start from (default: 64 or fewer)")
@@ -60,12 +60,15 @@ def main() -> None:
         parse.error("interpolations need two images or more; raise --count")
     if args.smoke:
         args.count, args.limit = 4, args.limit or 20
-    _environment.set_environment(parse, args.backend)
-    from keras_ae import InputError, open_model, pictures
+    _environment.set_environment(parse, args.backend, args.devices)
+    from keras_ae import InputError, backends, open_model, pictures
 
+    if backends.world().processes > 1:
+        raise InputError("pictures are made by one process, on all of its devices; start it without a launcher")
     if args.trust:
         print(f"{args.file} is trusted: code in it may run", file=sys.stderr)
-    saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
+    with backends.replicated():
+        saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
     kind = args.kind or ("samples" if saved.is_vae else "restored")
     if saved.is_vae == (kind == "restored"):
         raise InputError(f"{'a VAE' if saved.is_vae else 'an autoencoder'} makes no {kind}; choose another --kind")

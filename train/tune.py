@@ -37,7 +37,7 @@ def parser() -> _flags.Parser:
         "--workers",
         type=_types.processes,
         default=1,
-        help="processes that run trials, each on its share of the cores",
+        help="processes that run trials, each on its share of the cores, and on a GPU where there are some",
     )
     _flags.add_data(parser, "shapes", training=True)
     add = parser.add_argument_group("model and training, where they are not tuned").add_argument

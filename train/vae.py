@@ -15,7 +15,7 @@ import _types
 
 def parser() -> _flags.Parser:
     parser = _flags.Parser(__doc__)
-    _flags.add_backend(parser)
+    _flags.add_backend(parser, several=True)
     _flags.add_data(parser, "shapes", training=True)
     model = parser.add_argument_group("model")
     add = model.add_argument
@@ -55,12 +55,24 @@ def parser() -> _flags.Parser:
 
 def main() -> None:
     args = _flags.training_arguments(parser())
-    from keras_ae import build_vae, callbacks, data, training
-    from keras_ae.latents import get_latent
+    from keras_ae import backends, callbacks, training
+    from keras_ae.models.guarded import shipped
 
     dataset = _flags.load(args)
-    steps = data.steps_per_epoch(dataset.train, args.batch_size)
     args.precision = training.prepare(args.precision, args.seed)
+    with backends.replicated():
+        model = build(args, dataset)
+    shown = dataset.validation if len(dataset.validation) else dataset.train
+    pictures = callbacks.vae_pictures(shown.batch(slice(0, 16)), args.seed)
+    _run.train(args, model, dataset, f"VAE of {shipped(model).size}", pictures)
+
+
+def build(args, dataset):
+    """The compiled model."""
+    from keras_ae import build_vae, data
+    from keras_ae.latents import get_latent
+
+    steps = data.steps_per_epoch(dataset.train, args.batch_size)
     channels = (args.code_channels,) if args.code_channels else ()
     size = (args.code_size, args.code_size, *channels) if args.code_size else args.latent_dim
     if args.levels:
@@ -85,9 +97,7 @@ def main() -> None:
     vae.adapt(dataset.train)
     model = _sharp.sharp_fit(args, vae, steps)
     model.compile(_sharp.optimizers(args, model, steps), skip_norm=args.skip_norm)
-    shown = dataset.validation if len(dataset.validation) else dataset.train
-    pictures = callbacks.vae_pictures(shown.batch(slice(0, 16)), args.seed)
-    _run.train(args, model, dataset, f"VAE of {vae.size}", pictures)
+    return model
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import keras
 
+from keras_ae.backends.devices.jax import world
+
 THIN = 4  # channels of an image, of which the stock convolution takes more than twice the time
 
 
@@ -18,12 +20,10 @@ def _on_cpu() -> bool:
 MOST_PLACES = 49  # of a kernel that is taken apart
 
 
-def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
-    return batches
-
-
 def on_device(images, labels, rows):
-    memory = jax.devices()[0].memory_stats()  # None on a CPU
+    if world().replicas > 1:
+        return None
+    memory = jax.local_devices()[0].memory_stats()  # None on a CPU
     if not memory or images[0].nbytes * len(rows) > (memory["bytes_limit"] - memory["bytes_in_use"]) / 4:
         return None
     return _resident(images[rows], labels[rows])
@@ -47,7 +47,7 @@ def tune_gpu() -> None:
 
 
 def has_bfloat16() -> bool:
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     return device.platform == "tpu" or (device.platform == "gpu" and float(device.compute_capability) >= 8)
 
 
@@ -177,16 +177,6 @@ _conv2d.defvjp(lambda x, kernel, *settings: (_conv2d(x, kernel, *settings), (x, 
 _conv2d_transpose.defvjp(
     lambda x, kernel, *settings: (_conv2d_transpose(x, kernel, *settings), (x, kernel)), _conv2d_transpose_backward
 )
-
-
-def total(x):
-    """The sum over all devices of each device's `x`."""
-    return x
-
-
-def gather(x):
-    """The rows (batch, ...) of all devices, with gradients."""
-    return x
 
 
 def call(network, inputs, training):

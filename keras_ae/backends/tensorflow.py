@@ -3,18 +3,7 @@
 import keras
 import tensorflow as tf
 
-
-def feed(batches: keras.utils.PyDataset) -> tf.data.Dataset:
-    signature = keras.tree.map_structure(
-        lambda array: tf.TensorSpec((len(array) if batches.same_sizes else None, *array.shape[1:]), array.dtype),
-        batches[0],
-    )
-    dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
-    if batches.num_batches is not None:
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches.num_batches))
-    options = tf.data.Options()
-    options.autotune.enabled = False  # autotune stalls for seconds now and then
-    return dataset.prefetch(2).with_options(options)
+from keras_ae.backends.devices.tensorflow import total, totals, without_reduction, world
 
 
 def on_device(images, labels, rows):
@@ -45,16 +34,6 @@ def conv2d_transpose(x, kernel, bias, strides, padding):
     return None
 
 
-def total(x):
-    """The sum over all devices of each device's `x`."""
-    return x
-
-
-def gather(x):
-    """The rows (batch, ...) of all devices, with gradients."""
-    return x
-
-
 def call(network, inputs, training):
     return network(inputs, training=training)
 
@@ -68,6 +47,8 @@ def speed_up(optimizer) -> None:
 
 
 def train_step(model, data):
+    if world().replicas > 1:
+        return _shared_train_step(model, data)
     x, y, sample_weight = model.unpack(data)
     optimizer, state = model.optimizer, model.non_trainable_variables
     before = [tf.identity(variable) for variable in state]
@@ -103,8 +84,49 @@ def train_step(model, data):
     return model.metric_results(training=True)
 
 
+def _shared_train_step(model, data):
+    """Of one replica among several: gradients and losses are means over all, so that all judge the step alike. As no
+    replica may wait for another within a condition, everything is computed, and put back where the step is skipped."""
+    x, y, sample_weight = model.unpack(data)
+    optimizer, replicas = model.optimizer, world().replicas
+    without_reduction(optimizer)
+    groups = model.variables_by_loss()
+    variables = [variable for group in groups for variable in group]
+    has_loss_scale = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    state = [*model.non_trainable_variables, *model.metrics_variables]
+    if not has_loss_scale:
+        state += [*variables, *optimizer.variables]
+    before = [tf.identity(variable.value) for variable in state]
+
+    with tf.GradientTape(persistent=len(groups) > 1) as tape:
+        step = model.loss_terms(x, y, sample_weight, training=True)
+        scaled = [optimizer.scale_loss(loss) / replicas for loss in step.losses]
+    gradients = []
+    for loss, group in zip(scaled, groups, strict=True):
+        gradients += [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(loss, group)]
+    present = [g for g in gradients if g is not None]
+    *summed, losses = total([*present, tf.stack(step.losses)])
+    summed_of = iter(summed)
+    gradients = [None if g is None else next(summed_of) for g in gradients]
+    finite_loss = tf.reduce_all(tf.math.is_finite(losses))
+    finite = tf.reduce_all([finite_loss, *(tf.reduce_all(tf.math.is_finite(g)) for g in summed)])
+    norm = model.gradient_norm(gradients, variables)
+    accepted = model.accepts(finite, norm)
+    if has_loss_scale:  # it lowers its scale when it sees an overflow, and then applies nothing
+        nan = tf.where(finite_loss, 0.0, float("nan"))
+        applied = [None if g is None else g + tf.cast(nan, g.dtype) for g in gradients]
+    else:
+        applied = [None if g is None else tf.where(accepted, g, tf.zeros_like(g)) for g in gradients]
+    optimizer.apply(applied, variables)
+    model.update_metrics(step, sample_weight, training=True)
+    for variable, old in zip(state, before, strict=True):
+        variable.assign(tf.where(accepted, variable.value, old))
+    model.count_step(accepted, norm)
+    return totals(model, lambda: model.metric_results(training=True))
+
+
 def test_step(model, data):
     x, y, sample_weight = model.unpack(data)
     step = model.loss_terms(x, y, sample_weight, training=False)
     model.update_metrics(step, sample_weight, training=False)
-    return model.metric_results(training=False)
+    return totals(model, lambda: model.metric_results(training=False))

@@ -12,6 +12,7 @@ from keras.src.backend.common.variables import AutocastScope
 from keras.src.models.functional import Functional
 
 from keras_ae.backends._torch_trace import TracedLosses
+from keras_ae.backends.devices.torch import add_up, mean, world
 
 PLAIN = {
     layers.InputLayer,
@@ -25,10 +26,6 @@ PLAIN = {
     layers.Multiply,
     layers.Concatenate,
 }
-
-
-def feed(batches: keras.utils.PyDataset) -> keras.utils.PyDataset:
-    return batches
 
 
 def on_device(images, labels, rows):
@@ -149,18 +146,8 @@ def _call(layer, inputs):
         return layer.call(inputs)
 
 
-def total(x):
-    """The sum over all devices of each device's `x`."""
-    return x
-
-
-def gather(x):
-    """The rows (batch, ...) of all devices, with gradients."""
-    return x
-
-
-def traced_losses(model) -> TracedLosses:
-    return TracedLosses(model)
+def traced_losses(model) -> TracedLosses | None:
+    return TracedLosses(model) if world().replicas == 1 else None  # what processes say to one another is no operation
 
 
 def speed_up(optimizer) -> None:
@@ -212,7 +199,9 @@ def train_step(model, data):
     gradients = [variable.value.grad for variable in variables]
 
     with torch.no_grad():
-        finite_loss = torch.isfinite(torch.stack(step.losses)).all()
+        # All processes judge the same step alike: one that skipped it alone would drift, or wait for ever.
+        *gradients, losses = mean([*gradients, torch.stack(step.losses).detach()])
+        finite_loss = torch.isfinite(losses).all()
         finite = finite_loss & _all_finite([gradient for gradient in gradients if gradient is not None])
         updated = model.metrics_variables
         has_loss_scale = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
@@ -225,7 +214,7 @@ def train_step(model, data):
         def update():
             if not has_loss_scale:
                 optimizer.apply(gradients, variables)
-            model.update_metrics(_detached(step), sample_weight, training=True)
+            add_up(model, lambda: model.update_metrics(_detached(step), sample_weight, training=True))
 
         norm = model.gradient_norm(gradients, variables)
         accepted = model.accepts(finite, norm)
@@ -271,5 +260,5 @@ def _detached(step):
 def test_step(model, data):
     x, y, sample_weight = model.unpack(data)
     step = model.loss_terms(x, y, sample_weight, training=False)
-    model.update_metrics(step, sample_weight, training=False)
+    add_up(model, lambda: model.update_metrics(step, sample_weight, training=False))
     return model.metric_results(training=False)

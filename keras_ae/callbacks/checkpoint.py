@@ -13,6 +13,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_ae import backends
+from keras_ae.callbacks.agreed import Agreed
 from keras_ae.callbacks.kept import ImpossibleError, check_archive, check_headers, check_progress, read_headers
 from keras_ae.errors import CheckpointError, InputError, NotFiniteError
 from keras_ae.files import atomic, dispensable
@@ -77,6 +79,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.seconds = seconds
         self.steps = steps
         self.resumed_at = self.state.batch
+        self.agreed = Agreed()
 
     def on_train_begin(self, logs=None):
         self._mark()
@@ -91,7 +94,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         done = self.resumed_at + batch
-        if done - self.saved_batch >= self.steps or (batch and time.monotonic() - self.saved_time >= self.seconds):
+        is_late = self.agreed(batch and time.monotonic() - self.saved_time >= self.seconds)
+        if done - self.saved_batch >= self.steps or is_late:
             self.save_within(batch)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -105,12 +109,15 @@ class Checkpoint(keras.callbacks.Callback):
         self.save()
 
     def save(self):
-        """Writes the state as it is."""
+        """Writes the state as it is, of which all processes have the same."""
+        backends.once(self._save)
+        self._mark()
+
+    def _save(self):
         with dispensable(self.folder / "history.csv") as path:
             write_history(path, self.state.history)
         # The last: what a process killed before it has not written comes again.
         _insist(self._write, self.folder / FILE)
-        self._mark()
 
     def _mark(self):
         self.saved_batch, self.saved_time = self.state.batch, time.monotonic()
@@ -121,7 +128,8 @@ class Checkpoint(keras.callbacks.Callback):
             raise NotFiniteError(f"stopped: weights are not finite. {self.folder / FILE} is from before. {ADVICE}")
         if self.state.batch:
             for number, variable in enumerate(self.model.metrics_variables):
-                arrays[f"metric_{number}"] = keras.ops.convert_to_numpy(variable.value)
+                total = keras.ops.convert_to_tensor(variable)  # of all replicas
+                arrays[f"metric_{number}"] = keras.ops.convert_to_numpy(total)
         progress = {"batch": self.state.batch, "history": self.state.history, "stream": self.state.stream}
         with atomic(self.folder / FILE) as path:
             np.savez(path, state=json.dumps(progress), **arrays)
@@ -159,7 +167,7 @@ class SaveBest(keras.callbacks.Callback):
         if "val_loss" in logs and logs["val_loss"] < min(before, default=math.inf):
             validation = {name[4:]: float(value) for name, value in logs.items() if name.startswith("val_")}
             metadata = self.metadata | {"epoch": epoch + 1, "validation": validation}
-            _insist(lambda: self._write(metadata), self.path)
+            backends.once(lambda: _insist(lambda: self._write(metadata), self.path))
 
     def _write(self, metadata):
         self.path.parent.stat()  # a folder that is gone is not made again
@@ -182,10 +190,19 @@ def restore(model: keras.Model, folder: Path, steps: float = math.inf) -> State:
     >>> restore(vae, tempfile.mkdtemp())
     State(history=[], batch=0, metrics=[], stream={})
     """
-    path = Path(folder) / FILE
+    with backends.replicated():
+        model.optimizer.build(model.trainable_variables)
+    state, values = backends.once(lambda: _read(model, Path(folder) / FILE, steps))
+    variables = dict(_named(model))
+    for name, value in values.items():
+        variables[name].assign(value)
+    return state
+
+
+def _read(model: keras.Model, path: Path, steps: float) -> tuple[State, dict[str, np.ndarray]]:
+    """How far the run has come, and the values of variables by name."""
     if not path.exists():
-        return State()
-    model.optimizer.build(model.trainable_variables)
+        return State(), {}
     variables = dict(_named(model))
     try:
         check_archive(path)
@@ -203,9 +220,7 @@ def restore(model: keras.Model, folder: Path, steps: float = math.inf) -> State:
         reason = error if isinstance(error, ImpossibleError) else type(error).__name__
         raise InputError(f"{path} is damaged ({reason}); delete it to start the run again") from error
     state.metrics = _as_terms(model, [values.pop(name) for name in sums])
-    for name, value in values.items():
-        variables[name].assign(value)
-    return state
+    return state, values
 
 
 def _are_finite(arrays: dict[str, np.ndarray]) -> bool:

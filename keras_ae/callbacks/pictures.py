@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 import keras
 
+from keras_ae import backends
 from keras_ae.files import atomic, dispensable
 from keras_ae.models.guarded import shipped
 from keras_ae.pictures import Pictures, animation
@@ -40,6 +41,8 @@ class ImageGrids(keras.callbacks.Callback):
             self._write(epoch + 1)
 
     def on_train_end(self, logs=None):
+        if not backends.is_first():
+            return
         kinds = {path.stem.split("_", 2)[2] for path in self.folder.glob("epoch_*_*.png")}
         for kind in kinds:
             pictures = sorted(self.folder.glob(f"epoch_*_{kind}.png"))
@@ -49,7 +52,8 @@ class ImageGrids(keras.callbacks.Callback):
 
     def _write(self, epoch: int) -> None:
         with dispensable(self.folder / f"epoch_{epoch:03d}"):
-            for kind, picture in self.pictures(shipped(self.model), f"epoch {epoch}").items():
+            pictures = self.pictures(shipped(self.model), f"epoch {epoch}")  # which all processes compute together
+            for kind, picture in pictures.items() if backends.is_first() else ():
                 with atomic(self.folder / f"epoch_{epoch:03d}_{kind}.png") as path:
                     picture.save(path)
 
@@ -89,6 +93,8 @@ class LossCurves(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.history.append({"epoch": epoch + 1, **logs})
+        if not backends.is_first():
+            return
         with dispensable(self.folder / "losses.png") as path, atomic(path) as temporary:
             self._figure(logs).savefig(temporary, dpi=100)
 

@@ -5,6 +5,7 @@ import sys
 import keras
 from tqdm import tqdm
 
+from keras_ae import backends
 from keras_ae.guards import INTERVAL
 
 
@@ -38,7 +39,7 @@ class Progress(keras.callbacks.Callback):
                 initial=steps * (epoch + 1) - self.params["steps"],
                 desc="training",
                 unit="step",
-                disable=not sys.stderr.isatty(),
+                disable=not (sys.stderr.isatty() and backends.is_first()),
                 bar_format="{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} steps, ETA {remaining}{postfix}",
             )
 
@@ -51,6 +52,8 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.bar.update()
+        if not backends.is_first():
+            return
         logs = logs or {}
         width = len(str(self.params["epochs"]))
         line = f"epoch {epoch + 1:{width}d}/{self.params['epochs']}"

@@ -5,6 +5,8 @@ import threading
 
 import keras
 
+from keras_ae import backends
+from keras_ae.callbacks.agreed import Agreed
 from keras_ae.callbacks.checkpoint import Checkpoint
 
 
@@ -32,8 +34,8 @@ class StopOnSignal(keras.callbacks.Callback):
             model.fit(..., callbacks=[checkpoint, stop])
 
     Python would raise in whatever code runs at that moment, even where a framework swallows it. A second signal ends
-    the process at once. SIGHUP does nothing where it is ignored (`nohup`). In a thread no signal does: Python handles
-    them in the main one.
+    the process at once. Several processes stop at the same step, by a signal to any of them. SIGHUP does nothing where
+    it is ignored (`nohup`). In a thread no signal does: Python handles them in the main one.
 
     Args:
         checkpoint: saves first. After the last step of an epoch, validation and the epoch's own checkpoint do.
@@ -50,7 +52,8 @@ class StopOnSignal(keras.callbacks.Callback):
         self.checkpoint = checkpoint
 
     def __enter__(self):
-        self.received = None
+        self.received = 0
+        self.agreed = Agreed()
         in_main = threading.current_thread() is threading.main_thread()
         self.before = {number: signal.signal(number, self._receive) for number in (stopping() if in_main else ())}
         return self
@@ -61,18 +64,22 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def _receive(self, number, _frame):
         self.received = number
-        for other in self.before:  # a terminal that goes sends SIGHUP twice: the kernel, and then the shell
-            signal.signal(other, signal.SIG_IGN if other == HANGUP else signal.SIG_DFL)
+        for other in self.before:
+            # A terminal that goes sends SIGHUP twice: the kernel, and then the shell. To several processes a launcher
+            # sends once more what the terminal has sent.
+            again = other == HANGUP or backends.world().processes > 1
+            signal.signal(other, signal.SIG_IGN if again else signal.SIG_DFL)
 
     def _check(self):
-        if self.received is not None:
-            raise Stopped(self.received)
+        (received,) = backends.highest([self.received])
+        if received:
+            raise Stopped(int(received))
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self.received is not None:
+        if received := self.agreed(self.received):
             if self.checkpoint and batch:
                 self.checkpoint.save_within(batch)
-            raise Stopped(self.received)
+            raise Stopped(received)
 
     def on_epoch_end(self, epoch, logs=None):
         self._check()

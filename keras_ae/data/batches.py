@@ -74,7 +74,7 @@ def evaluation_batches(split: Split, batch_size: int = 128, *, task=None):
     >>> results["elbo"] < 0
     True
     """
-    return backends.feed(EvaluationBatches(split, batch_size, task))
+    return backends.feed(EvaluationBatches(split, batch_size, task, shared=True))
 
 
 class TrainingBatches(keras.utils.PyDataset):
@@ -90,6 +90,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self.flip = flip
         self.seed = seed
         self.batch_size = min(batch_size, len(split))
+        _check_divides(self.batch_size)
         self.steps = steps_per_epoch(split, batch_size)
         self.first = start[0] * self.steps + start[1]
         self.endless = endless
@@ -104,6 +105,10 @@ class TrainingBatches(keras.utils.PyDataset):
     @property
     def num_batches(self) -> int | None:
         return None if self.endless else self.steps
+
+    def rows(self, index: int) -> int:
+        """Of a batch, in all processes together."""
+        return self.batch_size
 
     def on_epoch_begin(self):
         self._given = 0
@@ -134,6 +139,7 @@ class TrainingBatches(keras.utils.PyDataset):
         epoch, step = divmod(index, self.steps)
         order, mirrored = self._draw(epoch)
         places = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
+        places = places[backends.mine(self.batch_size)]
         if self._on_device is not None:
             return self._on_device(places, mirrored[places] & self.flip)
         masks = self.task is not None and self.task.masks
@@ -162,23 +168,39 @@ class TrainingBatches(keras.utils.PyDataset):
         return self._drawn[1:]
 
 
+def _check_divides(batch_size: int) -> None:
+    """Returns if each device gets as many images of a batch as the others."""
+    replicas = backends.world().replicas
+    if batch_size % replicas:
+        below = batch_size - batch_size % replicas
+        near = f"{below} or {below + replicas}" if below else replicas
+        raise InputError(f"a batch of {batch_size} does not divide among {replicas} devices; give {near}")
+
+
 class EvaluationBatches(keras.utils.PyDataset):
-    """One pass over a split, in order."""
+    """One pass over a split, in order; where it is `shared`, over the rows of this process."""
 
     same_sizes = False
 
-    def __init__(self, split: Split, batch_size: int, task=None):
+    def __init__(self, split: Split, batch_size: int, task=None, shared: bool = False):
         super().__init__()
         self.split = split
         self.batch_size = batch_size
         self.task = task
+        self.shared = shared
 
     @property
     def num_batches(self) -> int:
         return -(-len(self.split) // self.batch_size)
 
+    def rows(self, index: int) -> int:
+        """Of batch number `index`, in all processes together."""
+        return min(self.batch_size, len(self.split) - index * self.batch_size)
+
     def __getitem__(self, index: int) -> dict | tuple:
-        places = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        n, first = self.rows(index), index * self.batch_size
+        own = backends.mine(n) if self.shared else slice(0, n)
+        places = slice(first + own.start, first + own.stop)
         return self.split.batch(places) if self.task is None else self.task.take(self.split, places)
 
     def __iter__(self):

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 from tqdm import tqdm
 
+from keras_ae import backends
 from keras_ae.data import Split, evaluation_batches
 from keras_ae.errors import InputError
 from keras_ae.files import digest, read_json, write_json
@@ -80,11 +82,12 @@ def log_likelihoods(
     if "elbo" not in vae.objective.names:
         raise InputError("a code without noise has no log-likelihood; leave out the draws")
     rows = min(MOST_ROWS, max(1, MEMORY // (BYTES * numbers_per_image(vae))))
-    at_once = max(1, rows // draws)  # images
+    at_once = max(1, rows // draws) * backends.world().replicas  # images
     parts = [min(rows, draws - start) for start in range(0, draws, rows)]
     models = {size: LogWeights(vae, size) for size in set(parts)}
     path = kept and Path(kept) / _name(vae, batch(slice(0, at_once)), images, draws, seed)
-    values, written = _read(path)[:images], time.monotonic()
+    values, written = backends.once(lambda: _read(path)[:images]), time.monotonic()
+    path = path if backends.is_first() else None
     bar = tqdm(total=images, initial=len(values), desc="log-likelihood", unit="image", disable=not verbose)
     try:
         while len(values) < images:
@@ -109,12 +112,12 @@ def log_likelihoods(
 
 class LogWeights(keras.Model):
     """log p(image, z) - log q(z | image) of each draw, compiled for `predict_on_batch`: a dict of `image`
-    (n, height, width, channels), `noise` (n x draws, *latent_shape) and, for a conditional model, `label` (n,)
+    (n, height, width, channels), `noise` (n, draws, *latent_shape) and, for a conditional model, `label` (n,)
     -> (n, draws).
 
     >>> import keras_ae
     >>> weights = LogWeights(keras_ae.build_vae((8, 8, 1), 2, network="mlp", width=4), draws=3)
-    >>> weights.predict_on_batch({"image": np.zeros((2, 8, 8, 1)), "noise": np.zeros((6, 2))}).shape
+    >>> weights.predict_on_batch({"image": np.zeros((2, 8, 8, 1)), "noise": np.zeros((2, 3, 2))}).shape
     (2, 3)
     """
 
@@ -126,6 +129,7 @@ class LogWeights(keras.Model):
 
     def call(self, inputs):
         image, label, noise = inputs["image"], inputs.get("label"), inputs["noise"]
+        noise = ops.reshape(noise, (-1, *noise.shape[2:]))
         inference, *_ = self.vae.infer(image, label, image, objective=self.objective, noise=noise)
         return inference.log_weights()
 
@@ -136,10 +140,10 @@ def _of_batch(models: dict[int, LogWeights], batch: dict, randoms: list, parts: 
     for size in parts:
         model = models[size]
         noise = [random.standard_normal((size, *model.vae.latent_shape), dtype="float32") for random in randoms]
-        inputs = {"image": batch["image"], "noise": np.concatenate(noise)}
+        inputs = {"image": batch["image"], "noise": np.stack(noise)}
         if model.vae.conditioning != "none":
             inputs["label"] = batch["label"]
-        weights = model.predict_on_batch(inputs).astype("float64")
+        weights = backends.predict(model, inputs).astype("float64")
         total = np.logaddexp(total, np.logaddexp.reduce(weights, axis=1))
     return list(total - math.log(sum(parts)))
 

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_ae import backends
 from keras_ae.errors import InputError
 from keras_ae.latents.quantizer import Quantizer
 from keras_ae.objectives.base import not_below_0
@@ -82,6 +83,7 @@ class VQ(Quantizer):
 
     def _follow(self, flat, tokens) -> None:
         """A step of the averages. Codes below the threshold take features of this batch for their vectors."""
+        flat, tokens = backends.gather(flat), backends.gather(tokens)
         new = ops.segment_sum(ops.ones_like(flat[:, 0]), tokens, self.codes)
         counts = DECAY * self.counts + (1 - DECAY) * new
         sums = DECAY * self.sums + (1 - DECAY) * ops.segment_sum(flat, tokens, self.codes)

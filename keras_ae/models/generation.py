@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_ae import backends
 from keras_ae.errors import InputError
 from keras_ae.models.completion import complete
 from keras_ae.models.inputs import checked_images, checked_labels, refuse_labels
@@ -90,7 +91,7 @@ class Generation:
     def propose(self, images, label, noise, current) -> tuple:
         """What a Markov chain over latents needs, all (n, *latent_shape): latents drawn from the posterior with the
         noise; the (mean, log-variance) that they were drawn from; those that `current` latents have there."""
-        mean, log_var = self.encoder.predict_on_batch(self.encoder_inputs(images, label))
+        mean, log_var = backends.predict(self.encoder, self.encoder_inputs(images, label))
         return mean + np.exp(log_var / 2) * noise, (mean, log_var), (mean, log_var)
 
     def encode(self, images: np.ndarray, labels=None) -> tuple[np.ndarray, np.ndarray] | np.ndarray:
@@ -118,7 +119,7 @@ class Generation:
     def _encoded(self, images, labels) -> list[np.ndarray]:
         images = checked_images(images, self.image_shape)
         label = self.label_ids(labels, len(images)) if self.conditioning == "both" or labels is not None else None
-        outputs = self.encoder.predict(self.encoder_inputs(images, label), batch_size=BATCH_SIZE, verbose=0)
+        outputs = backends.predict(self.encoder, self.encoder_inputs(images, label), BATCH_SIZE)
         return keras.tree.flatten(outputs)
 
     def decode(self, z: np.ndarray, labels=None, random: np.random.Generator | None = None) -> np.ndarray:
@@ -140,7 +141,7 @@ class Generation:
             shape = ", ".join(map(str, self.latent_shape))
             raise InputError(f"latents have the shape {z.shape}; this model takes (n, {shape})")
         label = self.label_ids(labels, len(z))
-        output = self.decoder.predict(self.decoder_inputs(z, label), batch_size=BATCH_SIZE, verbose=0)
+        output = backends.predict(self.decoder, self.decoder_inputs(z, label), BATCH_SIZE)
         if random is None:
             image = keras.ops.convert_to_numpy(self.likelihood.mean(keras.ops.convert_to_tensor(output)))
         else:

@@ -12,6 +12,8 @@ from keras_ae.errors import InputError
 from keras_ae.guards import StopOnSkippedSteps
 from keras_ae.optimizers import OptimizerGroup
 
+ANY = "only_first_replica"  # of what is the same on all devices, and no sum over them
+
 
 class Step(NamedTuple):
     """What a model says of a batch.
@@ -99,8 +101,9 @@ class GuardedModel(keras.Model):
         self._evaluation_start = ops.convert_to_numpy(self.evaluation_noise.state.value)
 
     def normal(self, shape, training: bool):
-        """Standard normal, from training's own stream or evaluation's."""
-        return self.draws.normal(shape, self.training_noise if training else self.evaluation_noise)
+        """Standard normal, from training's own stream or evaluation's: on several devices, rows of one draw for all."""
+        seed = self.training_noise if training else self.evaluation_noise
+        return backends.own(lambda rows: self.draws.normal((rows, *shape[1:]), seed), shape[0])
 
     def loss_terms(self, x, y=None, sample_weight=None, training=False) -> Step:
         """The losses of a batch and what is reported of it."""
@@ -141,7 +144,7 @@ class GuardedModel(keras.Model):
             raise InputError("the norms of scaled gradients say nothing; leave out skip_norm, or take bfloat16")
         first = getattr(self.optimizer, "optimizers", [self.optimizer])[0]
         self.clip_norm = None if is_scaled else getattr(first, "global_clipnorm", None)
-        self.clipped_steps = keras.metrics.Sum(name="clipped_steps") if self.clip_norm else None
+        self.clipped_steps = ClippedSteps() if self.clip_norm else None
         backends.speed_up(self.optimizer)
 
     def gradient_norm(self, gradients, variables):
@@ -161,8 +164,7 @@ class GuardedModel(keras.Model):
     def count_step(self, accepted, norm) -> None:
         self.skipped_steps.update_state(ops.logical_not(accepted))
         if self.clipped_steps is not None:
-            clipped = ops.logical_and(accepted, norm > self.clip_norm)
-            self.clipped_steps.update_state(ops.cast(clipped, "float32"))
+            self.clipped_steps.update_state(ops.logical_and(accepted, norm > self.clip_norm))
 
     def get_compile_config(self):
         # What "auto" means depends on the backend that loads the file.
@@ -179,6 +181,7 @@ class GuardedModel(keras.Model):
             callbacks = [*keras.tree.flatten(callbacks or []), StopOnSkippedSteps(self.max_skipped_steps)]
         if not isinstance(x, np.ndarray | dict | list | tuple | keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # Keras cannot shuffle a stream, and warns of it
+        synchronise(self)
         self.traced_losses = backends.traced_losses(self)
         try:
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
@@ -195,6 +198,10 @@ class GuardedModel(keras.Model):
             return super().evaluate(*args, **kwargs)
         finally:
             self.compiled = False
+
+    def _maybe_symbolic_build(self, **_):
+        """Nothing is left to build. On several devices Keras's TensorFlow would add up their first batches, also where
+        these have other sizes."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The sum of the losses: Keras's own name for what a step minimises."""
@@ -239,6 +246,17 @@ def shipped(model: keras.Model) -> keras.Model:
     return model.shipped() if isinstance(model, GuardedModel) else model
 
 
+def synchronise(model: keras.Model) -> None:
+    """Makes the steps of a compiled model those of all devices, where there are several; `GuardedModel.fit` does it.
+
+    Raises:
+        InputError: each device would train a model of its own.
+    """
+    step = type(model).train_step
+    steps = {GuardedModel.train_step: "guarded", keras.Model.train_step: "stock"}.get(step, "own")
+    backends.synchronise(model, steps)
+
+
 @keras.saving.register_keras_serializable("keras_ae")
 class Terms(keras.metrics.Metric):
     """Means over images of several vectors at once: one small update a step where a `Mean` for each takes many.
@@ -278,8 +296,8 @@ class SkippedSteps(keras.metrics.Metric):
 
     def __init__(self, name: str = "skipped_steps", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.total = self.add_variable((), "zeros", name="total")
-        self.in_a_row = self.add_variable((), "zeros", name="in_a_row")
+        self.total = self.add_variable((), "zeros", name="total", aggregation=ANY)
+        self.in_a_row = self.add_variable((), "zeros", name="in_a_row", aggregation=ANY)
 
     def update_state(self, skipped):
         skipped = ops.cast(skipped, self.dtype)
@@ -288,6 +306,21 @@ class SkippedSteps(keras.metrics.Metric):
 
     def reset_state(self):
         self.total.assign(0.0)
+
+    def result(self):
+        return self.total + 0.0
+
+
+@keras.saving.register_keras_serializable("keras_ae")
+class ClippedSteps(keras.metrics.Metric):
+    """How many steps of the epoch had their gradient clipped."""
+
+    def __init__(self, name: str = "clipped_steps", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.total = self.add_variable((), "zeros", name="total", aggregation=ANY)
+
+    def update_state(self, clipped):
+        self.total.assign_add(ops.cast(clipped, self.dtype))
 
     def result(self):
         return self.total + 0.0

@@ -275,14 +275,14 @@ class HierarchicalVAE(VAE):
 
     def propose(self, images, label, noise, current):
         inputs = self._with_label(images, label, noise, current)
-        z, *moments = self._model("proposer", self._proposer).predict_on_batch(inputs)
+        z, *moments = backends.predict(self._model("proposer", self._proposer), inputs)
         return z, tuple(moments[:2]), tuple(moments[2:])
 
     def _encoded(self, images, labels) -> list[np.ndarray]:
         """The posterior on the way of its means."""
         images = checked_images(images, self.image_shape)
         inputs = self._with_label(images, self.label_ids(labels, len(images)))
-        return self._model("means", self._means).predict(inputs, batch_size=BATCH_SIZE, verbose=0)
+        return backends.predict(self._model("means", self._means), inputs, BATCH_SIZE)
 
     def draw_codes(self, n: int, random, temperature, ids, **more) -> np.ndarray:
         """See `Generation.draw_codes`; a temperature of each level is possible, the top level first."""
@@ -301,7 +301,7 @@ class HierarchicalVAE(VAE):
             spread = np.repeat(spread, list(map(math.prod, self.shapes))).astype("float32")
             noise = spread * random.standard_normal(z.shape, dtype="float32")
         model = self._model(f"sampler_{given}", partial(self._sampler, given))
-        return model.predict(self._with_label(z, label, noise), batch_size=BATCH_SIZE, verbose=0)
+        return backends.predict(model, self._with_label(z, label, noise), BATCH_SIZE)
 
     def variations(
         self, images: np.ndarray, count: int = 4, *, level: int = 1, labels=None, temperature=1.0, seed=None

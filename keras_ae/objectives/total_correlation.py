@@ -91,8 +91,10 @@ class TotalCorrelation(Regularizer):
         draw = inference.draw
         z, z_mean, z_log_var = (ops.reshape(x, (-1, math.prod(x.shape[1:]))) for x in draw[:3])
         z_mean, z_log_var = backends.gather(z_mean), backends.gather(z_log_var)
-        log_q = log_normal(z[:, None], z_mean[None], z_log_var[None])  # (batch, batch, latents)
-        log_weights = stratified_log_weights(z.shape[0] or ops.shape(z)[0], self.images)
+        log_q = log_normal(z[:, None], z_mean[None], z_log_var[None])  # (own rows, batch, latents)
+        log_weights = backends.own(
+            lambda batch: stratified_log_weights(batch, self.images), z.shape[0] or ops.shape(z)[0]
+        )
         joint = ops.logsumexp(ops.sum(log_q, axis=2) + log_weights, axis=1)
         each = ops.logsumexp(log_q + log_weights[:, :, None], axis=1)
         return joint - ops.sum(each, axis=1)

@@ -19,6 +19,7 @@ from keras_ae.files import lock, refuse_links
 from keras_ae.tuning.search import Search
 
 ROLE = "KERASTUNER_TUNER_ID"
+GPUS = Path("/dev")  # where Linux has a file nvidia0, nvidia1, ... for each
 
 
 def role() -> str | None:
@@ -76,7 +77,7 @@ def _run_processes(count: int, folder: Path) -> None:
         workers = []
         for number in range(count):
             log = logs.enter_context(open(_log(folder, number), "a"))
-            workers.append(_start(f"worker{number}", environment, log))
+            workers.append(_start(f"worker{number}", environment | _gpu(number), log))
             _share_cores(workers[-1].pid, number, count)
         try:
             while any(worker.poll() is None for worker in workers):
@@ -96,6 +97,15 @@ def _start(role: str, environment: dict, log=None) -> subprocess.Popen:
     """In a session of its own: a Ctrl-C reaches it once, from here."""
     command = [sys.executable, *sys.orig_argv[1:]]
     return subprocess.Popen(command, env={**environment, ROLE: role}, stdout=log, stderr=log, start_new_session=True)
+
+
+def _gpu(number: int) -> dict[str, str]:
+    """The variable that gives a worker a GPU of its own, where there are any: frameworks read it when they start, and
+    would take all."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    found = range(len(list(GPUS.glob("nvidia[0-9]*")))) if visible is None else filter(None, visible.split(","))
+    names = list(map(str, found))
+    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]} if names else {}
 
 
 def _share_cores(process: int, number: int, count: int) -> None:
