@@ -79,7 +79,8 @@ def main() -> None:
     print(f"{len(held):,} {held.kind} of {shape}\nrun folder: {folder}", flush=True)
     dataset = codes.as_dataset(held, saved.image_shape, saved.metadata.get("dataset"))
     if prior.has_network:
-        with _run.resumable(lambda: shlex.join(["python", "train/prior.py", *sys.argv[1:], "--run-dir", str(folder)])):
+        place = [] if args.run_dir else ["--run-dir", str(folder)]
+        with _run.resumable(lambda: shlex.join(["python", "train/prior.py", *sys.argv[1:], *place])):
             _train(args, vae, dataset, folder, output)
     else:
         backends.once(lambda: save_model(vae, output, saving.metadata(vae, dataset)))

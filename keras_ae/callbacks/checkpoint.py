@@ -190,9 +190,12 @@ def restore(model: keras.Model, folder: Path, steps: float = math.inf) -> State:
     >>> restore(vae, tempfile.mkdtemp())
     State(history=[], batch=0, metrics=[], stream={})
     """
+    path = Path(folder) / FILE
+    if not backends.once(path.exists):
+        return State()
     with backends.replicated():
         model.optimizer.build(model.trainable_variables)
-    state, values = backends.once(lambda: _read(model, Path(folder) / FILE, steps))
+    state, values = backends.once(lambda: _read(model, path, steps))
     variables = dict(_named(model))
     for name, value in values.items():
         variables[name].assign(value)
@@ -201,8 +204,6 @@ def restore(model: keras.Model, folder: Path, steps: float = math.inf) -> State:
 
 def _read(model: keras.Model, path: Path, steps: float) -> tuple[State, dict[str, np.ndarray]]:
     """How far the run has come, and the values of variables by name."""
-    if not path.exists():
-        return State(), {}
     variables = dict(_named(model))
     try:
         check_archive(path)
