@@ -129,6 +129,14 @@ def training_arguments(parser: Parser) -> argparse.Namespace:
     return args
 
 
+def open_file(args):
+    """The saved model that the flags name, on all devices."""
+    from keras_ae import backends, open_model
+
+    with backends.replicated():
+        return open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
+
+
 def load(args, **changes):
     """The data set that the flags name."""
     from keras_ae import data

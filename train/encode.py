@@ -38,10 +38,9 @@ def main() -> None:
     if args.smoke:
         args.limit = args.limit or 20
     _environment.set_environment(parse, args.backend, args.devices)
-    from keras_ae import backends, codes, open_model, pictures
+    from keras_ae import codes, pictures
 
-    with backends.replicated():
-        saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
+    saved = _flags.open_file(args)
     if args.decode:
         held = codes.open_codes(args.decode)
         images = (image for batch in codes.decode(saved.model, held) for image in batch)

@@ -53,14 +53,12 @@ def main() -> None:
         args.limit = args.limit or 20
     args.split = args.split or ("train" if args.distances == "samples" else "test")
     _environment.set_environment(parse, args.backend, args.devices)
-    from keras_ae import backends, open_model
     from keras_ae.data.cache import default_cache_dir
     from keras_ae.evaluation import as_table, evaluate, per_class
 
     if args.trust:
         print(f"{args.file} is trusted: code in it may run", file=sys.stderr)
-    with backends.replicated():
-        saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
+    saved = _flags.open_file(args)
     task = saved.task(args.corruption) if args.corruption or not saved.is_vae else None
     dataset = saved.load_dataset(args.dataset, data_dir=args.data_dir, cache_dir=args.cache_dir, limit=args.limit)
     split = saved.split(dataset, args.split)

@@ -42,9 +42,9 @@ def main() -> None:
     if output.exists():
         parse.error(f"{output} exists already; choose another name with --output")
     _environment.set_environment(parse, args.backend)
-    from keras_ae import export_model, exports, open_model
+    from keras_ae import export_model, exports
 
-    saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
+    saved = _flags.open_file(args)
     if is_page:
         where = {name: getattr(args, name) for name in ("data_dir", "cache_dir", "limit")}
         dataset = None

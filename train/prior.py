@@ -55,13 +55,12 @@ def main() -> None:
         args.limit, args.epochs, args.batch_size = args.limit or 200, 1, 32
     folder = args.run_dir or Path("runs") / f"prior-{args.file.stem}-{args.backend}-{time.strftime('%Y%m%d-%H%M%S')}"
     _environment.set_environment(parse, args.backend, args.devices)
-    from keras_ae import InputError, backends, codes, open_model, priors, runs, save_model, saving, training, with_prior
+    from keras_ae import InputError, backends, codes, priors, runs, save_model, saving, training, with_prior
 
     output = args.output or folder / runs.MODEL
     runs.check_output(output)
     training.prepare(args.precision, args.seed)
-    with backends.replicated():
-        saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
+    saved = _flags.open_file(args)
     own = runs.plain(vars(args), without=(*runs.PLACES, "file", "trust", "max_memory", "devices"))
     backends.once(lambda: runs.open_search(folder, own))
     path = folder / "codes.npz"

@@ -61,14 +61,13 @@ def main() -> None:
     if args.smoke:
         args.count, args.limit = 4, args.limit or 20
     _environment.set_environment(parse, args.backend, args.devices)
-    from keras_ae import InputError, backends, open_model, pictures
+    from keras_ae import InputError, backends, pictures
 
     if backends.world().processes > 1:
         raise InputError("pictures are made by one process, on all of its devices; start it without a launcher")
     if args.trust:
         print(f"{args.file} is trusted: code in it may run", file=sys.stderr)
-    with backends.replicated():
-        saved = open_model(args.file, trust=args.trust, memory=args.max_memory * 2**20)
+    saved = _flags.open_file(args)
     kind = args.kind or ("samples" if saved.is_vae else "restored")
     if saved.is_vae == (kind == "restored"):
         raise InputError(f"{'a VAE' if saved.is_vae else 'an autoencoder'} makes no {kind}; choose another --kind")

@@ -46,6 +46,25 @@ def rows(process: int, processes: int, n: int) -> slice:
     return slice(process * n // processes, (process + 1) * n // processes)
 
 
+def told(function, is_first: bool, from_first):
+    """What a function returns or raises in the first process, in all of them.
+
+    Args:
+        from_first: gives all processes the first one's list.
+    """
+    result = [None, None]
+    if is_first:
+        try:
+            result[0] = function()
+        except Exception as error:
+            result[1] = error
+    value, error = from_first(result)
+    if error is not None:
+        error.is_told = not is_first
+        raise error
+    return value
+
+
 def check(model, steps: str) -> None:
     """Returns if replicas that see a part of the batch each would train one and the same model.
 

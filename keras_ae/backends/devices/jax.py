@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
-from keras_ae.backends.devices import World, predicted, rows
+from keras_ae.backends.devices import World, predicted, rows, told
 from keras_ae.errors import InputError
 
 SILENT = 20  # seconds without a sign of life, after which a process is taken for dead
@@ -76,17 +76,7 @@ def is_first() -> bool:
 def once(function):
     if world().processes == 1:
         return function()
-    result = [None, None]
-    if is_first():
-        try:
-            result[0] = function()
-        except Exception as error:
-            result[1] = error
-    result = _from_first(result)
-    if result[1] is not None:
-        result[1].is_told = not is_first()
-        raise result[1]
-    return result[0]
+    return told(function, is_first(), _from_first)
 
 
 def _from_first(content):

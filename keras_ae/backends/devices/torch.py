@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import distributed
 
-from keras_ae.backends.devices import World, check, predicted, rows
+from keras_ae.backends.devices import World, check, predicted, rows, told
 from keras_ae.errors import InputError
 
 CPU = torch.device("cpu")
@@ -54,17 +54,12 @@ def is_first() -> bool:
 def once(function):
     if world().processes == 1:
         return function()
-    result = [None, None]
-    if is_first():
-        try:
-            result[0] = function()
-        except Exception as error:
-            result[1] = error
-    distributed.broadcast_object_list(result, device=CPU)
-    if result[1] is not None:
-        result[1].is_told = not is_first()
-        raise result[1]
-    return result[0]
+    return told(function, is_first(), _from_first)
+
+
+def _from_first(content: list) -> list:
+    distributed.broadcast_object_list(content, device=CPU)
+    return content
 
 
 def highest(numbers: list[float]) -> list[float]:
