@@ -12,10 +12,13 @@ DESCRIPTION = "LiteRT"
 
 def write(graph: Graph, path: Path, weights: str) -> None:
     """Writes the graph, whose outputs are `output_0`, `output_1` in their order."""
-    if weights != "float32":
-        raise InputError(f"weights for LiteRT are float32; leave out {weights}, or take the format onnx")
+    import tensorflow as tf
+
+    settings = {}
+    if weights == "float16":
+        settings = {"optimizations": [tf.lite.Optimize.DEFAULT], "target_spec": {"supported_types": [tf.float16]}}
     try:
-        graph.model.export(path, format="litert", verbose=False)
+        graph.model.export(path, format="litert", verbose=False, **settings)
     except Exception as error:  # whatever the converter meets in a layer of anyone's own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:150]
         raise InputError(f"the {graph.name} does not become LiteRT ({reason})") from error

@@ -22,7 +22,7 @@ from keras_ae.priors import autoregressive, flow_matching
 from keras_ae.saving import SavedModel
 
 SOURCES = Path(__file__).parent / "page"
-SCRIPTS = ("runtime", "sampling", "drawing", "explorer", "restorer", "main")
+SCRIPTS = ("runtime", "sampling", "drawing", "visit", "explorer", "restorer", "main")
 MAPPED = 500  # images on the map
 GALLERY, GALLERY_BYTES = 24, 600_000  # images to start from
 DRAWS = 256  # from a prior, for its mean and spread

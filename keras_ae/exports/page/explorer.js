@@ -18,13 +18,8 @@ async function encode(image) {
   return (outputs.z_mean ?? outputs.z ?? outputs.tokens).data.slice();
 }
 
-// Decodes what is in the state, as often as frames are shown.
-let waiting = false;
-async function show() {
-  if (waiting) return;
-  waiting = true;
-  await new Promise(requestAnimationFrame);
-  waiting = false;
+// Decodes what is in the state.
+const show = paced(async () => {
   shown = await decode(state.z, 1);
   paint(find("image"), shown);
   if (own) {
@@ -32,37 +27,26 @@ async function show() {
     find("error-caption").textContent = `error, MSE ${meanSquare(shown, own).toFixed(4)}`;
   }
   if (!isTokens) { showSliders(); paintPad(); paintMap(); }
-  document.body.dataset.shown = Number(document.body.dataset.shown || 0) + 1;
-  keepLink();
+  keepLink(explorerLink);
+});
+
+// The state, short enough for a link.
+function explorerLink() {
+  const rounded = (codes) => codes && Array.from(codes, (value) => Math.round(1000 * value) / 1000);
+  return { ...state, z: rounded(state.z), a: rounded(state.a), b: rounded(state.b) };
 }
 
-let timer;
-function keepLink() {
-  clearTimeout(timer);
-  timer = setTimeout(() => {
-    const rounded = (codes) => codes && Array.from(codes, (value) => Math.round(1000 * value) / 1000);
-    const kept = { ...state, z: rounded(state.z), a: rounded(state.a), b: rounded(state.b) };
-    history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(kept))}`);
-  }, 200);
-}
-
-// What the link says, if it fits this model.
-function readLink() {
-  try {
-    const kept = JSON.parse(decodeURIComponent(location.hash.slice(1)));
-    const isCode = (codes) => Array.isArray(codes) && codes.length === latents && codes.every(Number.isFinite);
-    if (!isCode(kept.z)) return false;
-    for (const name of ["z", "a", "b"]) {
-      if (isCode(kept[name])) state[name] = isTokens ? Int32Array.from(kept[name]) : Float32Array.from(kept[name]);
-    }
-    for (const name of ["seed", "temperature", "guidance"]) if (Number.isFinite(kept[name])) state[name] = kept[name];
-    if (Number.isInteger(kept.label) && kept.label >= 0 && kept.label < Math.max(1, about.class_names.length)) {
-      state.label = kept.label;
-    }
-    return true;
-  } catch {
-    return false;
+// Takes what the link says, if it fits this model.
+function takeExplorerLink(link) {
+  const isValue = isTokens ? (value) => Number.isInteger(value) && value >= 0 && value < about.codes : Number.isFinite;
+  const isCode = (codes) => Array.isArray(codes) && codes.length === latents && codes.every(isValue);
+  if (!isCode(link.z)) return false;
+  for (const name of ["z", "a", "b"]) {
+    if (isCode(link[name])) state[name] = isTokens ? Int32Array.from(link[name]) : Float32Array.from(link[name]);
   }
+  for (const name of ["seed", "temperature", "guidance"]) if (Number.isFinite(link[name])) state[name] = link[name];
+  if (isClass(link.label)) state.label = link.label;
+  return true;
 }
 
 // One sample, of the seed.
@@ -181,7 +165,7 @@ async function paintStrip() {
 const between = (share) => state.a.map((value, latent) => value * (1 - share) + state.b[latent] * share);
 
 function makeBetween() {
-  const set = (name) => () => { state[name] = state.z.slice(); paintStrip(); keepLink(); say(`This image is ${name.toUpperCase()}`); };
+  const set = (name) => () => { state[name] = state.z.slice(); paintStrip(); keepLink(explorerLink); say(`This image is ${name.toUpperCase()}`); };
   find("set-a").onclick = set("a");
   find("set-b").onclick = set("b");
   find("between").oninput = () => { state.z = between(Number(find("between").value)); forgetOwn(); show(); };
@@ -314,7 +298,7 @@ async function begin() {
 
 async function startExplorer() {
   for (const id of ["image", "original", "error"]) sized(find(id));
-  const linked = readLink();
+  const linked = takeExplorerLink(readLink());
   if (!isTokens) { makeSliders(); makePad(); makeBetween(); if (about.map) makeMap(); }
   find("sample").onclick = () => { state.seed += 1; find("seed").value = state.seed; return sample(); };
   find("seed").oninput = () => { state.seed = Number(find("seed").value) | 0; sample(); };

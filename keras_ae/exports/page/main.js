@@ -43,7 +43,9 @@ function takeImages() {
   const takeFile = async (file) => {
     if (!file?.type.startsWith("image/")) return say("That is no image");
     try {
-      await take(await readImage(file));
+      const image = await readImage(file);
+      find("gallery").value = "";
+      await take(image);
     } catch {
       say("That image does not open");
     }

@@ -3,23 +3,37 @@
 const inputs = about.restores ? about.graphs.restorer.inputs.map((input) => input.name) : [];
 const takesMask = inputs.includes("mask");
 const restoration = { clean: null, noisy: null, mask: new Float32Array(pixels).fill(1), restored: null };
+const linked = ["gallery", "label", "noise", "wipe"]; // in the link, beside the holes
 
-let restoring = false;
-async function restore() {
-  if (restoring) return;
-  restoring = true;
-  await new Promise(requestAnimationFrame);
-  restoring = false;
+const restore = paced(async () => {
   degrade();
   const outputs = await run("restorer", 1, { image: restoration.noisy, mask: restoration.mask, label: filled(1, Number(find("label").value)) });
   restoration.restored = outputs.restored?.data ?? asColours(outputs.probabilities.data);
   paint(find("before"), restoration.noisy);
   if (takesMask) paintHoles();
   wipe();
-  document.body.dataset.shown = Number(document.body.dataset.shown || 0) + 1;
+  keepLink(restorerLink);
   if (!outputs.restored) return say("The class of each pixel");
   const [before, after] = [restoration.noisy, restoration.restored].map((one) => -10 * Math.log10(Math.max(1e-10, meanSquare(one, restoration.clean))));
   say(`PSNR ${before.toFixed(1)} dB before, ${after.toFixed(1)} dB after`);
+});
+
+// What a link keeps: of the holes the pixels at which they begin and end. An own image stays with its visitor.
+function restorerLink() {
+  const { mask } = restoration;
+  const edges = [...mask.keys()].filter((place) => mask[place] !== (mask[place - 1] ?? 1));
+  const values = Object.fromEntries(linked.map((id) => [id, Number(find(id).value)]));
+  return { ...values, edges };
+}
+
+function takeRestorerLink(link) {
+  for (const id of linked) if (Number.isFinite(link[id])) find(id).value = link[id];
+  if (find("gallery").value) restoration.clean = storedImage(Number(find("gallery").value));
+  if (!Array.isArray(link.edges)) return false;
+  const edges = new Set(link.edges);
+  let known = 1;
+  restoration.mask = restoration.mask.map((_, place) => (known = edges.has(place) ? 1 - known : known));
+  return true;
 }
 
 // The noise is the same for the same image, so that the slider changes its strength alone.
@@ -99,9 +113,10 @@ async function startRestorer() {
   for (const id of ["before", "after"]) sized(find(id));
   if (takesMask) makeBrush();
   find("noise").oninput = restore;
-  find("wipe").oninput = wipe;
+  find("wipe").oninput = () => { wipe(); keepLink(restorerLink); };
   find("label").onchange = restore;
-  restoration.clean = about.images.count ? storedImage(0) : new Float32Array(pixels * channels).fill(0.5);
-  if (takesMask) find("hole").onclick();
+  restoration.clean = new Float32Array(pixels * channels).fill(0.5);
+  if (about.images.count) find("gallery").value = 0;
+  if (!takeRestorerLink(readLink()) && takesMask) find("hole").onclick();
   await restore();
 }

@@ -1,0 +1,36 @@
+// A visit: what the link says of it, and how often it is painted.
+
+let timer;
+
+// Puts what `state` gives into the link, once nothing has changed for a while.
+function keepLink(state) {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(state()))}`);
+  }, 200);
+}
+
+// What the link says. It may come from a stranger: each value is checked where it is taken.
+function readLink() {
+  try {
+    return JSON.parse(decodeURIComponent(location.hash.slice(1))) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+const isClass = (label) => Number.isInteger(label) && label >= 0 && label < about.class_names.length;
+
+// A function that acts once a frame at most. Calls while it waits or acts share the next time.
+function paced(act) {
+  let acting = Promise.resolve();
+  let next = null;
+  const wait = async () => {
+    await acting.catch(() => {});
+    await new Promise(requestAnimationFrame);
+    next = null;
+    acting = act().then(() => (document.body.dataset.shown = Number(document.body.dataset.shown || 0) + 1));
+    return acting;
+  };
+  return () => (next ??= wait());
+}
