@@ -13,12 +13,12 @@ import numpy as np
 
 import keras_ae
 from keras_ae import backends, callbacks, data
-from tests.helpers import set_weights
+from tests.helpers import dtype_policy, set_weights
 
 ROOT = Path(__file__).parent.parent.parent
 SIMULATED = "--xla_force_host_platform_device_count=2"
 POISONED = 7  # the row of a training image that is not finite
-KINDS = ("statistics", "conv_ae", "vq", "fsq", "iwae")
+KINDS = ("statistics", "conv_ae", "vq", "fsq", "iwae", "mixed")
 STOP_AT = 6  # a step of the second epoch
 
 
@@ -58,9 +58,11 @@ def model(kind: str):
         "vq": {"latent": "vq:6"},
         "fsq": {"latent": keras_ae.latents.FSQ((3, 4), entropy=0.1)},
         "iwae": {"objective": "iwae:3", "prior": "mixture:2"},
+        "mixed": {"network": "conv"},
     }[kind]
     size = (2, 2) if "latent" in parts else 3
-    made = keras_ae.build_vae((8, 8, 3), size, network="conv" if "latent" in parts else "mlp", width=4, seed=1, **parts)
+    network = "conv" if "latent" in parts else "mlp"
+    made = keras_ae.build_vae((8, 8, 3), size, **{"network": network, "width": 4, "seed": 1, **parts})
     steps = None if keras.backend.backend() == "tensorflow" else 2  # which Keras cannot accumulate on several devices
     made.compile(keras.optimizers.Adam(1e-2, global_clipnorm=20.0, use_ema=True, gradient_accumulation_steps=steps))
     return made, None
@@ -76,6 +78,11 @@ def dataset() -> data.Dataset:
 
 def run(folder: Path, kind: str = "statistics", *more, epochs: int = 2) -> keras_ae.training.History:
     """Trains in the folder, or goes on there: epochs of 3 steps."""
+    with dtype_policy("mixed_bfloat16" if kind == "mixed" else "float32"):
+        return _trained(folder, kind, *more, epochs=epochs)
+
+
+def _trained(folder, kind, *more, epochs):
     images = dataset()
     with backends.replicated():
         trained, task = model(kind)
@@ -99,22 +106,25 @@ def stop(folder: Path, kind: str) -> None:
     raise AssertionError("the signal has not stopped the training")
 
 
+def used(path: Path) -> dict[str, np.ndarray]:
+    """What a saved VAE makes of images, of which there are more than two devices can share evenly."""
+    with backends.replicated():
+        vae = keras_ae.load_model(path)
+    split = dataset().train
+    batch = split.batch(slice(None))
+    mean, log_var = vae.encode(batch["image"])
+    results = {"mean": mean, "log_var": log_var, "sample": vae.sample(5, seed=3)}
+    results["log_likelihood"] = vae.log_likelihood(batch["image"], draws=10)
+    return results | keras_ae.evaluate(vae, split, draws=10)
+
+
 def launched(*command, simulated: bool = False, **kwargs) -> list[subprocess.Popen]:
     """Starts Python on two devices: simulated ones in one process, or one in each of two."""
     command = [sys.executable, *map(str, command)]
     options = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **kwargs}
     if simulated:
         flags = f"{os.environ.get('XLA_FLAGS', '')} {SIMULATED}"
-        return [
-            subprocess.Popen(
-                command,
-                env={
-                    **os.environ,
-                    "XLA_FLAGS": flags,
-                },
-                **options,
-            )
-        ]
+        return [subprocess.Popen(command, env={**os.environ, "XLA_FLAGS": flags}, **options)]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

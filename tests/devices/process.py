@@ -2,14 +2,17 @@
 
     python -m tests.devices.process FOLDER KIND
 
-In FOLDER it makes a run `whole`. Of the first kind it also makes one `stopped` by a signal to the last process, and
-goes on with the run `begun`, which one device has begun.
+In FOLDER it makes a run `whole`. Of the first kind it also makes one `stopped` by a signal to the last process, goes on
+with the run `begun`, which one device has begun, and makes one `again` which it stops itself and goes on with. Of the
+kind "used" it uses the model `used.keras` instead.
 """
 
 import importlib
 import os
 import sys
 from pathlib import Path
+
+import numpy as np
 
 
 def main(folder: str, kind: str) -> None:
@@ -28,10 +31,17 @@ def main(folder: str, kind: str) -> None:
 
     backends.start()
     assert backends.world().replicas == 2
-    member.run(Path(folder) / "whole", kind, epochs=4)
+    folder = Path(folder)
+    if kind == "used":
+        results = member.used(folder / "used.keras")
+        backends.once(lambda: np.savez(folder / "used.npz", **results))
+    else:
+        member.run(folder / "whole", kind, epochs=4)
     if kind == member.KINDS[0]:
-        member.stop(Path(folder) / "stopped", kind)
-        member.run(Path(folder) / "begun", kind, epochs=4)
+        member.stop(folder / "stopped", kind)
+        member.stop(folder / "again", kind)
+        for name in ("again", "begun"):
+            member.run(folder / name, kind, epochs=4)
 
 
 if __name__ == "__main__":
