@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import urllib.parse
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -22,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"without {', '.join(MISSING)}: pip install -e '.[export]'"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),  # of tf2onnx
 ]
+SAVED = Path(__file__).parents[2] / "saved_models"
 MARKUP = '<img src=x onerror="document.title=1">'
 WAIT = 120_000  # milliseconds, of a machine with much else to do
 
@@ -255,6 +257,18 @@ def test_priors_of_many_steps_generate(prior, web, browser, tmp_path):
     assert visit.changes("image", lambda: visit.move("label", 2))
     assert visit.changes("image", lambda: visit.move("guidance", 4))
     assert visit.page.is_visible("#pad") == (prior != "tokens")
+    assert visit.wrong == []
+    visit.context.close()
+
+
+@pytest.mark.parametrize(("name", "most"), [("vae_shapes", 8), ("vae_cifar10", 12)])
+def test_the_pages_of_saved_models_are_built_by_one_command(name, most, web, browser, script, tmp_path):
+    code, _, err = script("export", SAVED / f"{name}.keras", "--format", "html", "--runtime-folder", web)
+    assert code == 0, err
+    path = tmp_path / f"{name}.html"
+    assert path.stat().st_size < most * 1e6
+    visit = Visit(browser, path)
+    assert visit.changes("image", lambda: visit.page.click("#sample"))
     assert visit.wrong == []
     visit.context.close()
 
