@@ -27,8 +27,9 @@ class Enough(Exception):  # noqa: N818 (not an error)
     """The minutes are over."""
 
 
-def networks(shape, code_size: int, channels: int, width: int, heads: int, *, flat: bool):
-    """An encoder and a decoder for pythae. Codes are (batch, channels, code, code), or flat vectors of them."""
+def networks(shape, code_size: int, channels: int, width: int, heads: int, *, flat: bool, half: bool):
+    """An encoder and a decoder for pythae, of bfloat16 if `half`. Codes are (batch, channels, code, code), or flat
+    vectors of them."""
     import torch
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder
@@ -61,8 +62,9 @@ def networks(shape, code_size: int, channels: int, width: int, heads: int, *, fl
             self.heads = nn.ModuleList(nn.Conv2d(before, channels, 1) for _ in range(heads))
 
         def forward(self, x):
-            x = self.layers(x)
-            codes = [head(x) for head in self.heads]
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                x = self.layers(x)
+            codes = [head(x.float()) for head in self.heads]
             codes = [code.flatten(1) for code in codes] if flat else codes
             return ModelOutput(**dict(zip(("embedding", "log_covariance"), codes, strict=False)))
 
@@ -75,22 +77,26 @@ def networks(shape, code_size: int, channels: int, width: int, heads: int, *, fl
             self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(filters[0], shape[2], 4, 2, 1))
 
         def forward(self, z):
-            return ModelOutput(reconstruction=self.layers(z.reshape(-1, channels, code_size, code_size)) + 0.5)
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                x = self.layers(z.reshape(-1, channels, code_size, code_size))
+            return ModelOutput(reconstruction=x.float() + 0.5)
 
     torch.manual_seed(0)
     return Encoder(), Decoder()
 
 
-def model_of(row: str, shape, code_size: int, code_channels: int, width: int):
+def model_of(row: str, shape, code_size: int, code_channels: int, width: int, half: bool):
     from pythae.models import RAE_L2, VAE, VQVAE, RAE_L2_Config, VAEConfig, VQVAEConfig
 
     size = {"input_dim": (shape[2], *shape[:2]), "latent_dim": code_size**2 * code_channels}
     if row == "vqvae":
         config = VQVAEConfig(input_dim=size["input_dim"], latent_dim=CHANNELS, num_embeddings=CODES)
-        return VQVAE(config, *networks(shape, code_size, CHANNELS, width, heads=1, flat=False))
+        return VQVAE(config, *networks(shape, code_size, CHANNELS, width, heads=1, flat=False, half=half))
     if row == "rae":
-        return RAE_L2(RAE_L2_Config(**size), *networks(shape, code_size, code_channels, width, heads=1, flat=True))
-    return VAE(VAEConfig(**size), *networks(shape, code_size, code_channels, width, heads=2, flat=True))
+        return RAE_L2(
+            RAE_L2_Config(**size), *networks(shape, code_size, code_channels, width, heads=1, flat=True, half=half)
+        )
+    return VAE(VAEConfig(**size), *networks(shape, code_size, code_channels, width, heads=2, flat=True, half=half))
 
 
 def fit(model, pixels, minutes: float, folder: Path) -> float:
@@ -155,6 +161,7 @@ def main() -> None:
     add("--code-channels", type=flags.positive, default=4, help="of vae and rae")
     add("--width", type=flags.positive, default=24, help="a quarter of the last convolution's features")
     add("--minutes", type=float, default=60, help="of the autoencoder's training")
+    add("--bfloat16", action="store_true", help="of encoder and decoder: pythae itself has float32 alone")
     add("--prior-epochs", type=flags.positive, default=20, help="of the PixelCNN")
     add("--count", type=flags.positive, default=10_000, help="samples")
     add("--output", type=Path, required=True, metavar="FILE", help="an .npz of the samples, for generators.py")
@@ -169,7 +176,7 @@ def main() -> None:
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     folder = args.output.with_suffix("")
     with redirect_stdout(sys.stderr):
-        model = model_of(args.only, shape, args.code_size, args.code_channels, args.width)
+        model = model_of(args.only, shape, args.code_size, args.code_channels, args.width, args.bfloat16)
         epochs = fit(model, pixels, args.minutes, folder)
         model.eval()
         started = time.perf_counter()
