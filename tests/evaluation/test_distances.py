@@ -121,6 +121,21 @@ def test_samples_and_reconstructions_are_compared_with_images_of_a_split():
         distances.of_samples(vae, shapes.train, 8, network)
 
 
+def test_features_of_real_images_are_kept(tmp_path):
+    shapes = keras_ae.data.load("shapes", limit=120, image_size=(8, 8))
+    net = build_classifier((8, 8, 3), 3, width=8)
+    network = FeatureNetwork.of(net, "a classifier", tmp_path)
+    first = distances.of_halves(shapes.train, 40, network)
+    expected = distances.of_halves(shapes.train, 40, FeatureNetwork.of(net, "a classifier"))
+    np.testing.assert_array_equal(first, expected)
+    for path in tmp_path.iterdir():
+        np.save(path, 2 * np.load(path))
+    np.testing.assert_array_equal(distances.of_halves(shapes.train, 40, network), 2 * np.array(first))
+    set_weights(net.weights)
+    distances.of_halves(shapes.train, 40, network)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 def test_any_network_of_images_gives_features():
     net = build_classifier((8, 8, 3), 5, width=8)
     set_weights(net.weights)
