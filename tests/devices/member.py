@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 import keras_ae
-from keras_ae import backends, callbacks, data
+from keras_ae import backends, callbacks, data, training
 from tests.helpers import dtype_policy, set_weights
 
 ROOT = Path(__file__).parent.parent.parent
@@ -78,7 +78,9 @@ def dataset() -> data.Dataset:
 
 def run(folder: Path, kind: str = "statistics", *more, epochs: int = 2) -> keras_ae.training.History:
     """Trains in the folder, or goes on there: epochs of 3 steps."""
-    with dtype_policy("mixed_bfloat16" if kind == "mixed" else "float32"):
+    precision = "mixed_bfloat16" if kind == "mixed" else "float32"
+    with dtype_policy(precision):
+        training.prepare(precision)  # a codebook begins the same everywhere
         return _trained(folder, kind, *more, epochs=epochs)
 
 
