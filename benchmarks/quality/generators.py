@@ -2,11 +2,12 @@
 
 python benchmarks/quality/generators.py --dataset cifar10 saved_models/vae_cifar10.keras runs/prior/model.keras
 
-Each row is a saved model that samples, or samples that `pythae_generators.py` wrote. Distances are between features of
-EfficientNet-Lite0, or of `--features`: those of samples against as many training images. "Energy" is that of the
-differences between neighbouring pixels, over real images': below 1 is blurred. "Class" is the share of samples of the
-class that was asked for, as the 5 nearest training images say. The last row is the floor: other real images. Seconds
-are those of drawing the samples.
+Each row is a saved model that samples, an autoencoder without a prior, which is given random codes, or samples that
+`pythae_generators.py` wrote. Random codes have each number drawn alone from those of training images. Distances are
+between features of EfficientNet-Lite0, or of `--features`: those of samples against as many training images. "Energy"
+is that of the differences between neighbouring pixels, over real images': below 1 is blurred. "Class" is the share of
+samples of the class that was asked for, as the 5 nearest training images say. The last row is the floor: other real
+images. Seconds are those of drawing the samples.
 """
 
 import sys
@@ -48,7 +49,7 @@ def main() -> None:
     for number, file in enumerate(args.files):
         name = args.names[number] if args.names else file.stem
         guidance = args.guidance[number] if args.guidance else None
-        made, seconds, labelled = drawn(file, args.count, guidance)
+        made, seconds, labelled = drawn(file, args.count, guidance, real)
         results = distances.compare(network([made]), *references)
         results |= {"energy": energy(made) / energy(real), "class": right(made, dataset, labelled)}
         print(as_row(name, results, f"{seconds:.0f}"), flush=True)
@@ -62,7 +63,7 @@ def main() -> None:
         pictures.grid(np.stack(list(shown.values())), list(shown)).save(args.output)
 
 
-def drawn(file: Path, count: int, guidance: float | None) -> tuple[np.ndarray, float, bool]:
+def drawn(file: Path, count: int, guidance: float | None, real: np.ndarray) -> tuple[np.ndarray, float, bool]:
     """Samples, the seconds they took, and whether their classes take turns."""
     from keras_ae import open_model
     from keras_ae.evaluation import distances
@@ -70,11 +71,23 @@ def drawn(file: Path, count: int, guidance: float | None) -> tuple[np.ndarray, f
     if file.suffix == ".npz":
         with np.load(file) as held:
             return (held["images"][:count] / np.float32(255)), float(held["seconds"]), False
-    vae = open_model(file).model
+    saved, started = open_model(file), time.perf_counter()
+    if not saved.is_vae:
+        return of_random_codes(saved.model, real), time.perf_counter() - started, False
+    vae = saved.model
     settings = {"guidance": guidance} if guidance is not None and "guidance" in vae.prior.takes else {}
-    started = time.perf_counter()
     made = np.concatenate(list(distances.sampled(vae, count, seed=0, **settings)))
     return made, time.perf_counter() - started, vae.samples_classes
+
+
+def of_random_codes(model, images: np.ndarray) -> np.ndarray:
+    codes = model.get_layer("encoder").predict(images, verbose=0)
+    return model.get_layer("decoder").predict(shuffled(codes), verbose=0).clip(0, 1)
+
+
+def shuffled(codes: np.ndarray) -> np.ndarray:
+    """Codes (n, ...), each number of which is that of another one."""
+    return np.random.default_rng(0).permuted(codes.reshape(len(codes), -1), axis=0).reshape(codes.shape)
 
 
 def energy(images: np.ndarray) -> float:

@@ -80,6 +80,16 @@ def _share(model) -> None:
     without_reduction(model.optimizer)
     for name in ("train_step", "test_step"):
         setattr(model, name, partial(_shared, model, getattr(model, name)))
+    model._maybe_symbolic_build = partial(_build, model)
+
+
+def _build(model, iterator=None, data_batch=None) -> None:
+    """Makes the metrics by the first batch of a replica. Keras would add up those of all, which may differ in size."""
+    if iterator is not None:
+        _, _, batches = next(iter(iterator))
+        data_batch = keras.tree.map_structure(lambda x: _strategy.experimental_local_results(x)[0], next(batches))
+    with _strategy.scope():
+        model._symbolic_build(data_batch=data_batch)
 
 
 def _shared(model, step, data):
