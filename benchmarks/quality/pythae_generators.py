@@ -2,7 +2,7 @@
 
 python benchmarks/quality/pythae_generators.py --dataset cifar10 --only vqvae --output vqvae.npz
 
-Each has the layers of our "residual" networks, with Adam at 1e-3 in batches of 128 for `--minutes`. The PixelCNN, which
+Each has the layers of our "residual" networks, with Adam in batches of 128 for `--minutes`. The PixelCNN, which
 cannot read a codebook of moving averages, has `--prior-epochs` in the same batches. Needs `pip install pythae==0.1.2`.
 """
 
@@ -18,7 +18,7 @@ from _setup import add_places, flags, load, parser, prepare
 
 CODES, CHANNELS = 512, 16  # of the VQ-VAE's codebook
 COMPONENTS = 10
-RATE, BATCH_SIZE = 1e-3, 128
+BATCH_SIZE = 128
 BLOCKS = 2  # at each level, as our "residual" networks have
 ROWS = ("vae", "rae", "vqvae")
 
@@ -99,7 +99,7 @@ def model_of(row: str, shape, code_size: int, code_channels: int, width: int, ha
     return VAE(VAEConfig(**size), *networks(shape, code_size, code_channels, width, heads=2, flat=True, half=half))
 
 
-def fit(model, pixels, minutes: float, folder: Path) -> float:
+def fit(model, pixels, minutes: float, rate: float, folder: Path) -> float:
     """Trains for so long, and gives the epochs."""
     import torch
     from pythae.data.datasets import BaseDataset
@@ -116,7 +116,7 @@ def fit(model, pixels, minutes: float, folder: Path) -> float:
                 raise Enough
 
     config = BaseTrainerConfig(
-        output_dir=str(folder), per_device_train_batch_size=BATCH_SIZE, num_epochs=10_000, learning_rate=RATE, seed=0
+        output_dir=str(folder), per_device_train_batch_size=BATCH_SIZE, num_epochs=10_000, learning_rate=rate, seed=0
     )
     trainer = BaseTrainer(
         model, BaseDataset(pixels, torch.zeros(len(pixels))), training_config=config, callbacks=[Stop()]
@@ -127,7 +127,7 @@ def fit(model, pixels, minutes: float, folder: Path) -> float:
         return steps * BATCH_SIZE / len(pixels)
 
 
-def sampler_of(row: str, model, pixels, prior_epochs: int, folder: Path):
+def sampler_of(row: str, model, pixels, prior_epochs: int, rate: float, folder: Path):
     """pythae's own, fitted."""
     from pythae.samplers import (
         GaussianMixtureSampler,
@@ -146,7 +146,7 @@ def sampler_of(row: str, model, pixels, prior_epochs: int, folder: Path):
         return sampler
     sampler = PixelCNNSampler(model, PixelCNNSamplerConfig(n_layers=10))
     config = BaseTrainerConfig(
-        output_dir=str(folder), per_device_train_batch_size=BATCH_SIZE, num_epochs=prior_epochs, learning_rate=RATE
+        output_dir=str(folder), per_device_train_batch_size=BATCH_SIZE, num_epochs=prior_epochs, learning_rate=rate
     )
     sampler.fit(pixels, training_config=config)
     return sampler
@@ -161,6 +161,7 @@ def main() -> None:
     add("--code-channels", type=flags.positive, default=4, help="of vae and rae")
     add("--width", type=flags.positive, default=24, help="a quarter of the last convolution's features")
     add("--minutes", type=float, default=60, help="of the autoencoder's training")
+    add("--learning-rate", type=float, default=1e-3, help="of Adam")
     add("--bfloat16", action="store_true", help="of encoder and decoder: pythae itself has float32 alone")
     add("--prior-epochs", type=flags.positive, default=20, help="of the PixelCNN")
     add("--count", type=flags.positive, default=10_000, help="samples")
@@ -177,10 +178,10 @@ def main() -> None:
     folder = args.output.with_suffix("")
     with redirect_stdout(sys.stderr):
         model = model_of(args.only, shape, args.code_size, args.code_channels, args.width, args.bfloat16)
-        epochs = fit(model, pixels, args.minutes, folder)
+        epochs = fit(model, pixels, args.minutes, args.learning_rate, folder)
         model.eval()
         started = time.perf_counter()
-        sampler = sampler_of(args.only, model, pixels, args.prior_epochs, folder)
+        sampler = sampler_of(args.only, model, pixels, args.prior_epochs, args.learning_rate, folder)
         fitted = time.perf_counter() - started
         torch.manual_seed(0)
         started = time.perf_counter()
