@@ -95,7 +95,7 @@ def highest(numbers: list[float]) -> list[float]:
 
 def is_lost(error: Exception) -> bool:
     said = any(words in str(error) for words in ("closed by peer", "reset by peer", "heartbeat", "has disconnected"))
-    return isinstance(error, jax.errors.JaxRuntimeError) and said
+    return isinstance(error, (jax.errors.JaxRuntimeError, ValueError)) and said  # as which Gloo's failures come, too
 
 
 def replicated():
