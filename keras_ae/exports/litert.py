@@ -12,11 +12,9 @@ DESCRIPTION = "LiteRT"
 
 def write(graph: Graph, path: Path, weights: str) -> None:
     """Writes the graph, whose outputs are `output_0`, `output_1` in their order."""
-    import tensorflow as tf
+    from keras_ae.backends import _tensorflow_lite
 
-    settings = {}
-    if weights == "float16":
-        settings = {"optimizations": [tf.lite.Optimize.DEFAULT], "target_spec": {"supported_types": [tf.float16]}}
+    settings = _tensorflow_lite.HALF if weights == "float16" else {}
     try:
         graph.model.export(path, format="litert", verbose=False, **settings)
     except Exception as error:  # whatever the converter meets in a layer of anyone's own
