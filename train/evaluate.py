@@ -53,7 +53,7 @@ def main() -> None:
         args.limit = args.limit or 20
     args.split = args.split or ("train" if args.distances == "samples" else "test")
     _environment.set_environment(parse, args.backend, args.devices)
-    from keras_ae.data.cache import default_cache_dir
+    from keras_ae.data.cache import cache_folder
     from keras_ae.evaluation import as_table, evaluate, per_class
 
     if args.trust:
@@ -70,8 +70,11 @@ def main() -> None:
         _print_distances(args, saved, dataset, split)
         return
     measure = partial(evaluate, saved.model, task=task, loss=saved.loss)
-    kept = Path(args.cache_dir).expanduser() if args.cache_dir else default_cache_dir()
-    likelihood = {"draws": args.draws, "kept": kept, "verbose": sys.stderr.isatty()} if args.draws else {}
+    likelihood = (
+        {"draws": args.draws, "kept": cache_folder(args.cache_dir), "verbose": sys.stderr.isatty()}
+        if args.draws
+        else {}
+    )
     results = measure(split, **likelihood)
     classes = per_class(measure, dataset, split) if args.per_class else {}
     about = {"dataset": dataset.name, "split": args.split, "images": len(split)}

@@ -84,6 +84,11 @@ def default_cache_dir() -> Path:
     return expanded(os.environ.get("KERAS_HOME") or "~/.keras", "set KERAS_HOME, or give --cache-dir") / "keras_ae"
 
 
+def cache_folder(cache_dir: Path | str | None = None) -> Path:
+    """The folder that was given, or the default one."""
+    return expanded(cache_dir or default_cache_dir())
+
+
 def expanded(path: Path | str, way_out: str = "give the whole path") -> Path:
     """The path, with the home folder for a `~`.
 
@@ -104,7 +109,7 @@ def open_or_build(source: Source, cache_dir: Path | str | None = None) -> tuple[
     """
     key = json.loads(json.dumps({"format": FORMAT, **source.key()}))  # as it comes back from the file
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    folder = expanded(cache_dir or default_cache_dir()) / f"{safe_name(source.name)}-{digest}"
+    folder = cache_folder(cache_dir) / f"{safe_name(source.name)}-{digest}"
     with contextlib.suppress(*BROKEN):  # not there, or damaged in any way: made again
         return _open(folder, key)
     try:

@@ -72,11 +72,12 @@ def _kept(network: FeatureNetwork, split: Split) -> np.ndarray:
     """The features of a split's images: they take minutes, and are the same each time."""
     if network.cache_dir is None:
         return network(_images(split))
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"{network.size} {network.network.output_shape}".encode())  # which weights do not tell
     for array in [*network.network.get_weights(), *_images(split)]:
         digest.update(np.ascontiguousarray(array).data)
     path = network.cache_dir / f"features-{digest.hexdigest()[:16]}.npy"
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as temporary:
             np.save(temporary, network(_images(split)))
     return np.load(path)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_ae.data.cache import default_cache_dir
+from keras_ae.data.cache import cache_folder
 from keras_ae.errors import InputError
 from keras_ae.files import atomic
 from keras_ae.layers import Conv2D, DepthwiseConv2D
@@ -86,14 +86,9 @@ class FeatureNetwork:
 def open_network(path: Path | None, cache_dir: Path | str | None = None) -> FeatureNetwork:
     """The network of a `.keras` file; `None`: EfficientNet-Lite0. Errors are those of both. Features of real images are
     kept in `cache_dir`; `None`: where decoded images are."""
-    folder = _folder(cache_dir)
-    return FeatureNetwork.of(load_network(path), path.name, folder) if path else efficientnet_lite0(folder)
-
-
-def _folder(cache_dir: Path | str | None) -> Path:
-    folder = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    if path is None:
+        return efficientnet_lite0(cache_dir)
+    return FeatureNetwork.of(load_network(path), path.name, cache_folder(cache_dir))
 
 
 def efficientnet_lite0(cache_dir: Path | str | None = None) -> FeatureNetwork:
@@ -106,11 +101,12 @@ def efficientnet_lite0(cache_dir: Path | str | None = None) -> FeatureNetwork:
     Raises:
         InputError: the package, or PyTorch, which reads it, is not installed.
     """
-    folder = _folder(cache_dir)
+    folder = cache_folder(cache_dir)
     path = folder / "efficientnet_lite0.weights.h5"
     network = build_efficientnet_lite0()
     if not path.exists():
         network.set_weights(_published_weights())
+        folder.mkdir(parents=True, exist_ok=True)
         with atomic(path) as temporary:
             network.save_weights(temporary.with_suffix(".weights.h5"))
             temporary.with_suffix(".weights.h5").replace(temporary)

@@ -134,6 +134,10 @@ def test_features_of_real_images_are_kept(tmp_path):
     set_weights(net.weights)
     distances.of_halves(shapes.train, 40, network)
     assert len(list(tmp_path.iterdir())) == 4
+    larger = build_classifier((16, 16, 3), 3, width=8)  # the same weights, and other features
+    larger.set_weights(net.get_weights())
+    distances.of_halves(shapes.train, 40, FeatureNetwork.of(larger, "a classifier", tmp_path))
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_any_network_of_images_gives_features():
