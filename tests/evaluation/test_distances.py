@@ -134,10 +134,15 @@ def test_features_of_real_images_are_kept(tmp_path):
     set_weights(net.weights)
     distances.of_halves(shapes.train, 40, network)
     assert len(list(tmp_path.iterdir())) == 4
-    larger = build_classifier((16, 16, 3), 3, width=8)  # the same weights, and other features
-    larger.set_weights(net.get_weights())
-    distances.of_halves(shapes.train, 40, FeatureNetwork.of(larger, "a classifier", tmp_path))
-    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_kept_features_are_of_a_networks_own_size(tmp_path):
+    shapes = keras_ae.data.load("shapes", limit=120, image_size=(8, 8))
+    layer, pool = keras.layers.Conv2D(5, 3), keras.layers.GlobalAveragePooling2D()
+    for side, files in ((8, 2), (16, 4)):  # the same weights, and other features
+        network = keras.Sequential([keras.Input((side, side, 3)), layer, pool])
+        distances.of_halves(shapes.train, 40, FeatureNetwork.of(network, "a layer", tmp_path))
+        assert len(list(tmp_path.iterdir())) == files
 
 
 def test_any_network_of_images_gives_features():
