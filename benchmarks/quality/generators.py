@@ -10,16 +10,12 @@ samples of the class that was asked for, as the 5 nearest training images say. T
 images. Seconds are those of drawing the samples.
 """
 
-import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import numpy as np
-from _setup import flags, load, parser, prepare
+from _side_by_side import SHOWN, compared, energy, flags, opened, save
 
-SHOWN = 12
 SHORT = {"frechet_distance": "Frechet", "kernel_distance": "kernel", "precision": "precision", "recall": "recall"}
 SHORT |= {"density": "density", "coverage": "coverage", "energy": "energy", "class": "class"}
 NEIGHBOURS = 5
@@ -27,28 +23,18 @@ ROWS = 500  # samples whose distances to all training images are held at once
 
 
 def main() -> None:
-    parse = parser(__doc__, "cifar10")
-    parse.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of models that sample, or .npz")
-    parse.add_argument("--names", nargs="+", metavar="NAME", help="of the rows (default: the files')")
-    parse.add_argument("--count", type=flags.positive, default=10_000, help="samples of each")
+    parse = compared(__doc__, files="of models that sample, or .npz", count="samples of each")
     parse.add_argument("--guidance", nargs="+", type=float, metavar="X", help="of each, where its prior takes it")
-    parse.add_argument("--features", type=Path, metavar="FILE", help="the network that looks")
-    parse.add_argument("--output", type=Path, metavar="FILE", help="a picture")
-    args = parse.parse_args()
-    prepare(parse, args.backend)
-    from keras_ae import pictures
-    from keras_ae.evaluation import distances, feature_networks
+    args, dataset, network = opened(parse)
+    from keras_ae.evaluation import distances
 
-    dataset = load(args.dataset, args, limit=args.limit)
-    network = feature_networks.open_network(args.features, args.cache_dir)
     references = distances.of_halves(dataset.train, args.count, network)
     print(f"{args.count:,} images a row, features of {network.name} at {network.size}\n")
     print("| |", " | ".join(SHORT.values()), "| seconds |\n| --- |", " | ".join("---" for _ in SHORT), "| --- |")
     real = dataset.train.batch(slice(0, args.count))["image"]
-    shown = {"training images": dataset.train.batch(slice(0, SHOWN))["image"]}
-    for number, file in enumerate(args.files):
-        name = args.names[number] if args.names else file.stem
-        guidance = args.guidance[number] if args.guidance else None
+    shown = {"training images": real[:SHOWN]}
+    guidances = args.guidance or [None] * len(args.files)
+    for name, file, guidance in zip(args.names, args.files, guidances, strict=True):
         made, seconds, labelled = drawn(file, args.count, guidance, real)
         results = distances.compare(network([made]), *references)
         results |= {"energy": energy(made) / energy(real), "class": right(made, dataset, labelled)}
@@ -59,8 +45,7 @@ def main() -> None:
     test = dataset.test.batch(slice(None))["image"]
     floor |= {"energy": energy(test) / energy(real), "class": float((nearest(test, dataset) == labels).mean())}
     print(as_row("other real images", floor, ""))
-    if args.output:
-        pictures.grid(np.stack(list(shown.values())), list(shown)).save(args.output)
+    save(args.output, shown)
 
 
 def drawn(file: Path, count: int, guidance: float | None, real: np.ndarray) -> tuple[np.ndarray, float, bool]:
@@ -88,11 +73,6 @@ def of_random_codes(model, images: np.ndarray) -> np.ndarray:
 def shuffled(codes: np.ndarray) -> np.ndarray:
     """Codes (n, ...), each number of which is that of another one."""
     return np.random.default_rng(0).permuted(codes.reshape(len(codes), -1), axis=0).reshape(codes.shape)
-
-
-def energy(images: np.ndarray) -> float:
-    """Of the differences between neighbouring pixels."""
-    return sum(float(np.square(np.diff(images, axis=axis)).mean()) for axis in (1, 2))
 
 
 def right(made: np.ndarray, dataset, labelled: bool) -> float:

@@ -9,6 +9,7 @@ cannot read a codebook of moving averages, has `--prior-epochs` in the same batc
 import sys
 import time
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -27,7 +28,7 @@ class Enough(Exception):  # noqa: N818 (not an error)
     """The minutes are over."""
 
 
-def networks(shape, code_size: int, channels: int, width: int, heads: int, *, flat: bool, half: bool):
+def networks(shape, code_size: int, channels: int, *, width: int, heads: int, flat: bool, half: bool):
     """An encoder and a decoder for pythae, of bfloat16 if `half`. Codes are (batch, channels, code, code), or flat
     vectors of them."""
     import torch
@@ -88,15 +89,14 @@ def networks(shape, code_size: int, channels: int, width: int, heads: int, *, fl
 def model_of(row: str, shape, code_size: int, code_channels: int, width: int, half: bool):
     from pythae.models import RAE_L2, VAE, VQVAE, RAE_L2_Config, VAEConfig, VQVAEConfig
 
+    made = partial(networks, shape, code_size, width=width, half=half)
     size = {"input_dim": (shape[2], *shape[:2]), "latent_dim": code_size**2 * code_channels}
     if row == "vqvae":
         config = VQVAEConfig(input_dim=size["input_dim"], latent_dim=CHANNELS, num_embeddings=CODES)
-        return VQVAE(config, *networks(shape, code_size, CHANNELS, width, heads=1, flat=False, half=half))
+        return VQVAE(config, *made(CHANNELS, heads=1, flat=False))
     if row == "rae":
-        return RAE_L2(
-            RAE_L2_Config(**size), *networks(shape, code_size, code_channels, width, heads=1, flat=True, half=half)
-        )
-    return VAE(VAEConfig(**size), *networks(shape, code_size, code_channels, width, heads=2, flat=True, half=half))
+        return RAE_L2(RAE_L2_Config(**size), *made(code_channels, heads=1, flat=True))
+    return VAE(VAEConfig(**size), *made(code_channels, heads=2, flat=True))
 
 
 def fit(model, pixels, minutes: float, rate: float, folder: Path) -> float:

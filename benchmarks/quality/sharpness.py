@@ -8,46 +8,27 @@ images and as many other training images, on features of EfficientNet-Lite0, or 
 floor: the images themselves.
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import numpy as np
-from _setup import flags, load, parser, prepare
-from generators import energy
-
-SHOWN = 12
+from _side_by_side import SHOWN, compared, energy, flags, opened, save
 
 
 def main() -> None:
-    parse = parser(__doc__, "cifar10")
-    parse.add_argument("files", nargs="+", type=Path, metavar="FILE", help="of VAEs")
-    parse.add_argument("--names", nargs="+", metavar="NAME", help="of the rows (default: the files')")
-    parse.add_argument("--count", type=flags.positive, default=10_000, help="training images of the distance")
-    parse.add_argument("--features", type=Path, metavar="FILE", help="the network that looks")
-    parse.add_argument("--output", type=Path, metavar="FILE", help="a picture")
-    args = parse.parse_args()
-    prepare(parse, args.backend)
-    from keras_ae import open_model, pictures
-    from keras_ae.evaluation import distances, feature_networks
+    args, dataset, network = opened(compared(__doc__, files="of VAEs", count="training images of the distance"))
+    from keras_ae import open_model
+    from keras_ae.evaluation import distances
 
-    dataset = load(args.dataset, args, limit=args.limit)
-    network = feature_networks.open_network(args.features, args.cache_dir)
     test = dataset.test.batch(slice(None))
     shown = {"test images": test["image"][:SHOWN]}
     print(f"{len(test['image']):,} test images; distances of {args.count:,} images, features of {network.name}\n")
     print("| | PSNR | SSIM | energy | perplexity | Frechet |\n| --- | --- | --- | --- | --- | --- |")
-    for number, file in enumerate(args.files):
-        name = args.names[number] if args.names else file.stem
+    for name, file in zip(args.names, args.files, strict=True):
         vae = open_model(file).model
         made = vae.reconstruct(test["image"], test["label"] if vae.conditioning != "none" else None)
         near = distances.of_reconstructions(vae, dataset.train, args.count, network)
         print(as_row(name, near["frechet_distance"], made, test["image"], perplexity(vae, test)), flush=True)
         shown[name] = made[:SHOWN]
     print(f"| the images | | | 1 | | {near['frechet_distance_floor']:.1f} |")
-    if args.output:
-        pictures.grid(np.stack(list(shown.values())), list(shown)).save(args.output)
+    save(args.output, shown)
 
 
 def perplexity(vae, test) -> str:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 SIMULATED = "--xla_force_host_platform_device_count=2"
 POISONED = 7  # the row of a training image that is not finite
 KINDS = ("statistics", "conv_ae", "vq", "fsq", "iwae", "mixed")
+CONVOLUTIONAL = ("vq", "fsq", "mixed")
 STOP_AT = 6  # a step of the second epoch
 
 
@@ -58,11 +59,11 @@ def model(kind: str):
         "vq": {"latent": "vq:6"},
         "fsq": {"latent": keras_ae.latents.FSQ((3, 4), entropy=0.1)},
         "iwae": {"objective": "iwae:3", "prior": "mixture:2"},
-        "mixed": {"network": "conv"},
+        "mixed": {},
     }[kind]
     size = (2, 2) if "latent" in parts else 3
-    network = "conv" if "latent" in parts else "mlp"
-    made = keras_ae.build_vae((8, 8, 3), size, **{"network": network, "width": 4, "seed": 1, **parts})
+    network = "conv" if kind in CONVOLUTIONAL else "mlp"
+    made = keras_ae.build_vae((8, 8, 3), size, network=network, width=4, seed=1, **parts)
     steps = None if keras.backend.backend() == "tensorflow" else 2  # which Keras cannot accumulate on several devices
     made.compile(keras.optimizers.Adam(1e-2, global_clipnorm=20.0, use_ema=True, gradient_accumulation_steps=steps))
     return made, None

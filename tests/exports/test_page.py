@@ -226,7 +226,8 @@ def test_a_completer_has_a_brush_and_a_wipe(web, browser, tmp_path):
         np.testing.assert_array_equal(again.pixels(canvas), visit.pixels(canvas))
     foreign = Visit(browser, path, "#" + urllib.parse.quote('{"gallery": 1e9, "wipe": "<img>", "edges": [-1, {}]}'))
     assert visit.wrong == again.wrong == foreign.wrong == []
-    visit.context.close(), again.context.close(), foreign.context.close()
+    for one in (visit, again, foreign):
+        one.context.close()
 
 
 def test_a_denoiser_has_noise(web, browser, tmp_path):

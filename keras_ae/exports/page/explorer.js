@@ -45,7 +45,8 @@ function takeExplorerLink(link) {
     if (isCode(link[name])) state[name] = isTokens ? Int32Array.from(link[name]) : Float32Array.from(link[name]);
   }
   for (const name of ["seed", "temperature", "guidance"]) if (Number.isFinite(link[name])) state[name] = link[name];
-  if (isClass(link.label)) state.label = link.label;
+  const isClass = Number.isInteger(link.label) && link.label >= 0 && link.label < about.class_names.length;
+  if (isClass) state.label = link.label;
   return true;
 }
 

@@ -19,8 +19,6 @@ function readLink() {
   }
 }
 
-const isClass = (label) => Number.isInteger(label) && label >= 0 && label < about.class_names.length;
-
 // A function that acts once a frame at most. Calls while it waits or acts share the next time.
 function paced(act) {
   let acting = Promise.resolve();
