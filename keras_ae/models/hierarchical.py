@@ -2,7 +2,6 @@
 
 import math
 from functools import partial
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -13,6 +12,20 @@ from keras_ae.errors import InputError
 from keras_ae.latents import Gaussian
 from keras_ae.models.generation import BATCH_SIZE
 from keras_ae.models.inputs import checked_images
+from keras_ae.models.levels import (
+    Level,
+    Walk,
+    applied,
+    bounded,
+    check_levels,
+    decoder_of,
+    from_noise,
+    in_a_row,
+    log_density,
+    split,
+    total,
+    walk_down,
+)
 from keras_ae.models.vae import VAE
 from keras_ae.objectives import (
     IWAE,
@@ -22,50 +35,7 @@ from keras_ae.objectives import (
     entropy,
     get_objective,
     kl_between,
-    log_normal,
-    reparameterize,
 )
-
-MOST_LOG_VAR = 10.0
-
-
-class Level(NamedTuple):
-    """The networks of a level of latents, functional models.
-
-    Attributes:
-        merge: features from above and the level's latents -> features, where the next level is or the image begins. Of
-            the top level: the latents[, and the label].
-        prior: features from above -> mean and log-variance of the latents. `None` of the top level, whose prior is the
-            model's.
-        posterior: features from above and the encoder's -> mean and log-variance. `None` of the top level, whose
-            posterior the encoder gives.
-
-    >>> Level._fields
-    ('merge', 'prior', 'posterior')
-    """
-
-    merge: keras.Model
-    prior: keras.Model | None = None
-    posterior: keras.Model | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the latents."""
-        return tuple(self.merge.inputs[0 if self.prior is None else 1].shape[1:])
-
-
-class Walk(NamedTuple):
-    """What a walk down finds, a list with an entry for each level: latents, the posterior's (mean, log-variance) or
-    `None`, the prior's, `None` of the top level; and the features below the last.
-
-    >>> Walk._fields
-    ('latents', 'posteriors', 'priors', 'features')
-    """
-
-    latents: list
-    posteriors: list
-    priors: list
-    features: object
 
 
 @keras.saving.register_keras_serializable("keras_ae")
@@ -106,8 +76,8 @@ class HierarchicalVAE(VAE):
         **kwargs,
     ):
         levels = [Level(*level) for level in levels]
-        _check_levels(levels, encoder)
-        decoder = _decoder(levels, head, conditioning != "none")
+        check_levels(levels, encoder)
+        decoder = decoder_of(levels, head, conditioning != "none")
         if isinstance(objective, str) and OBJECTIVES.get(objective.partition(":")[0]) is IWAE:
             objective = get_objective(objective, dreg=False)
         super().__init__(encoder, decoder, objective=objective, conditioning=conditioning, **kwargs)
@@ -150,34 +120,9 @@ class HierarchicalVAE(VAE):
         if getattr(self.objective, "regularizers", []):
             raise InputError("a regularizer is of one level of latents; leave it out")
 
-    def _walk(self, label, draw, seen=None, call=lambda network, inputs: network(inputs)) -> Walk:
-        """Down all levels, by the posterior where the encoder has `seen` an image, else by the prior.
-
-        Args:
-            draw: function of a level's number, mean and log-variance (`None` of the model's prior) -> its latents.
-            seen: the encoder's outputs, for each draw.
-            call: a network with inputs.
-        """
-        walk, above = Walk([], [], [], None), None
-        for number, level in enumerate(self.levels):
-            prior = posterior = None
-            if number:
-                prior = self._moments_of(call(level.prior, above))
-            if seen is not None:
-                posterior = seen[:2] if not number else call(level.posterior, [above, seen[number + 1]])
-                posterior = self._moments_of(posterior)
-            z = draw(number, *(posterior or prior or (None, None)))
-            for found, value in zip(walk, (z, posterior, prior), strict=False):
-                found.append(value)
-            merged = [above, z] if number else [z] + [label] * (self.conditioning != "none")
-            above = call(level.merge, merged if len(merged) > 1 else z)
-        return walk._replace(features=above)
-
-    def _moments_of(self, outputs) -> tuple:
-        """Mean and log-variance, of which the latter cannot run away (Vahdat & Kautz 2020, "NVAE", whose code bounds
-        it so): a prior that is too sure of itself would make a step's loss infinite."""
-        mean, log_var = self._float32(outputs)
-        return mean, MOST_LOG_VAR * ops.tanh(log_var / MOST_LOG_VAR)
+    def _walk(self, label, draw, seen=None, call=applied) -> Walk:
+        """See `walk_down`."""
+        return walk_down(self.levels, label if self.conditioning != "none" else None, draw, seen, call)
 
     def infer(self, image, label, scored, sample_weight=None, training=False, *, objective=None, noise=None):
         def call(network, inputs):
@@ -192,43 +137,43 @@ class HierarchicalVAE(VAE):
             label, scored, sample_weight = (
                 None if x is None else ops.repeat(x, k, axis=0) for x in (label, scored, sample_weight)
             )
-        walk = self._walk(label, _from_noise(noise, self.shapes), seen, call)
+        walk = self._walk(label, from_noise(noise, self.shapes), seen, call)
         output = ops.cast(call(self.head, walk.features), "float32")
         scores = self.likelihood(scored, output, sample_weight=sample_weight, training=training)
         return Inference(self._draw(walk, k), *scores, k), output, scored
 
     def _draw(self, walk: Walk, k: int) -> Draw:
         (top, *lower), ((mean, log_var), *posteriors), priors = walk.latents, walk.posteriors, walk.priors[1:]
-        log_q = _log_density(walk.latents, walk.posteriors)
+        log_q = log_density(walk.latents, walk.posteriors)
         log_p_top = self.prior.log_prob(top, self.encode_pseudo_images)
         exact = self.prior.kl(mean, log_var)
         # Where no formula is known: the entropy is, and only the prior needs the draw.
-        kl = [ops.sum(exact, axis=1) if exact is not None else -_total(entropy(log_var)) - log_p_top]
-        kl += [_total(kl_between(*own, *prior)) for own, prior in zip(posteriors, priors, strict=True)]
+        kl = [ops.sum(exact, axis=1) if exact is not None else -total(entropy(log_var)) - log_p_top]
+        kl += [total(kl_between(*own, *prior)) for own, prior in zip(posteriors, priors, strict=True)]
         # Active are latents whose mean is not the prior's, which below the top is another for each draw.
         means = [mean] + [
             (own - centre) * ops.exp(-spread / 2) for (own, _), (centre, spread) in zip(posteriors, priors, strict=True)
         ]
-        means, log_vars = (_row(values)[::k] for values in (means, [log_var for _, log_var in walk.posteriors]))
+        means, log_vars = (in_a_row(values)[::k] for values in (means, [log_var for _, log_var in walk.posteriors]))
         sizes = tuple(map(math.prod, self.shapes))
-        log_p = log_p_top + _log_density(lower, priors)
-        return Draw(_row(walk.latents), means, log_vars, ops.stack(kl, axis=1), log_q, log_p, sizes=sizes)
+        log_p = log_p_top + log_density(lower, priors)
+        return Draw(in_a_row(walk.latents), means, log_vars, ops.stack(kl, axis=1), log_q, log_p, sizes=sizes)
 
     def reported_of(self, inference) -> dict:
         kl = inference.draw.kl
         return {f"kl_{number + 1}": inference.mean_over_draws(kl[:, number]) for number in range(kl.shape[1])}
 
     def encode_pseudo_images(self, images):
-        return self._moments_of(super().encode_pseudo_images(images)[:2])
+        return bounded(super().encode_pseudo_images(images)[:2])
 
     def log_prior(self, z, label=None):
-        latents = _split(z, self.shapes)
+        latents = split(z, self.shapes)
         walk = self._walk(label, lambda number, *_: latents[number])
-        return self.prior.log_prob(latents[0], self.encode_pseudo_images) + _log_density(latents[1:], walk.priors[1:])
+        return self.prior.log_prob(latents[0], self.encode_pseudo_images) + log_density(latents[1:], walk.priors[1:])
 
     def _code(self, image, label, training):
         seen = self.encoder(self.encoder_inputs(image, label), training=training)
-        return _row(self._walk(label, lambda number, mean, log_var: mean, seen).latents)
+        return in_a_row(self._walk(label, lambda number, mean, log_var: mean, seen).latents)
 
     def _model(self, name: str, make) -> keras.Model:
         """A walk as a functional model, which Keras compiles. Made once."""
@@ -249,7 +194,7 @@ class HierarchicalVAE(VAE):
         image, label, *_ = self._inputs()
         seen = self.encoder(self.encoder_inputs(image, label))
         walk = self._walk(label, lambda number, mean, log_var: mean, seen)
-        return keras.Model(self._with_label(image, label), [_row(x) for x in zip(*walk.posteriors, strict=True)])
+        return keras.Model(self._with_label(image, label), [in_a_row(x) for x in zip(*walk.posteriors, strict=True)])
 
     def _proposer(self) -> keras.Model:
         """[image, (label,) noise, other latents] -> latents drawn from the posterior; of each level in a row the
@@ -257,21 +202,21 @@ class HierarchicalVAE(VAE):
         above it."""
         image, label, noise, other = self._inputs()
         seen = self.encoder(self.encoder_inputs(image, label))
-        drawn = self._walk(label, _from_noise(noise, self.shapes), seen)
-        latents = _split(other, self.shapes)
+        drawn = self._walk(label, from_noise(noise, self.shapes), seen)
+        latents = split(other, self.shapes)
         at_other = self._walk(label, lambda number, *_: latents[number], seen)
-        rows = [_row(values) for walk in (drawn, at_other) for values in zip(*walk.posteriors, strict=True)]
-        return keras.Model(self._with_label(image, label, noise, other), [_row(drawn.latents), *rows])
+        rows = [in_a_row(values) for walk in (drawn, at_other) for values in zip(*walk.posteriors, strict=True)]
+        return keras.Model(self._with_label(image, label, noise, other), [in_a_row(drawn.latents), *rows])
 
     def _sampler(self, given: int) -> keras.Model:
         """[latents, (label,) noise] -> latents, of which the upper `given` levels stay and the others are drawn from
         the prior; and the prior's means and log-variances, which are 0 of the top level."""
         _, label, z, noise = self._inputs()
-        latents, draw = _split(z, self.shapes), _from_noise(noise, self.shapes)
+        latents, draw = split(z, self.shapes), from_noise(noise, self.shapes)
         walk = self._walk(label, lambda number, *moments: latents[number] if number < given else draw(number, *moments))
         own = [[ops.zeros_like(latents[0])] * 2, *walk.priors[1:]]
-        moments = [_row(values) for values in zip(*own, strict=True)]
-        return keras.Model(self._with_label(z, label, noise), [_row(walk.latents), *moments])
+        moments = [in_a_row(values) for values in zip(*own, strict=True)]
+        return keras.Model(self._with_label(z, label, noise), [in_a_row(walk.latents), *moments])
 
     def propose(self, images, label, noise, current):
         inputs = self._with_label(images, label, noise, current)
@@ -389,7 +334,7 @@ class HierarchicalVAE(VAE):
         noise = keras.Input(self.latent_shape, name="noise")
         label = [] if self.conditioning == "none" else [keras.Input((), dtype="int32", name="label")]
         step, more = super().prior_step(), []
-        top, *_ = _split(noise, self.shapes)
+        top, *_ = split(noise, self.shapes)
         if step is not None:
             more = [keras.Input(x.shape[1:], dtype=x.dtype, name=x.name) for x in step.inputs if x.name != "noise"]
             top = step([top, *more])
@@ -410,61 +355,3 @@ class HierarchicalVAE(VAE):
         names = ("levels", "head")
         parts = {name: keras.saving.deserialize_keras_object(config[name], custom_objects) for name in names}
         return super().from_config({**config, **parts}, custom_objects)
-
-
-def _check_levels(levels: list[Level], encoder: keras.Model) -> None:
-    """Returns if there are several, and each is whole."""
-    if len(levels) < 2:
-        raise InputError(f"{len(levels)} level is no hierarchy; give two or more")
-    outputs = len(getattr(encoder, "outputs", []))
-    if outputs != len(levels) + 1:
-        raise InputError(
-            f"the encoder gives {outputs} outputs; for {len(levels)} levels it must give the mean and log-variance of "
-            f"the top one, and features for {len(levels) - 1} below"
-        )
-    for number, level in enumerate(levels[1:], 2):
-        if level.prior is None or level.posterior is None:
-            raise InputError(f"level {number} needs a merge, a prior and a posterior: only the top has the model's own")
-        for name in ("prior", "posterior"):
-            found = [tuple(tensor.shape[1:]) for tensor in getattr(level, name).outputs]
-            if found != [level.shape] * 2:
-                raise InputError(f"the {name} of level {number} gives {found}; it must give twice {level.shape}")
-
-
-def _decoder(levels: list[Level], head: keras.Model, labelled: bool) -> keras.Model:
-    """All levels' latents in a row[, label] -> parameters of the likelihood."""
-    shapes = [level.shape for level in levels]
-    z = keras.Input((sum(map(math.prod, shapes)),), name="z")
-    labels = [keras.Input((), dtype="int32", name="label")] if labelled else []
-    top, *rest = _split(z, shapes)
-    above = levels[0].merge([top, *labels] if labels else top)
-    for level, latents in zip(levels[1:], rest, strict=True):
-        above = level.merge([above, latents])
-    return keras.Model([z, *labels] if labels else z, head(above), name="decoder")
-
-
-def _from_noise(noise, shapes):
-    """Function of a level's number, mean and log-variance -> a draw."""
-    noise = _split(noise, shapes)
-    return lambda number, mean, log_var: reparameterize(mean, log_var, noise[number])
-
-
-def _split(row, shapes) -> list:
-    """(n, latents) -> the latents of each level, (n, *shape)."""
-    ends = np.cumsum(list(map(math.prod, shapes)))
-    parts = [row[:, end - math.prod(shape) : end] for end, shape in zip(ends, shapes, strict=True)]
-    return [ops.reshape(part, (-1, *shape)) for part, shape in zip(parts, shapes, strict=True)]
-
-
-def _row(values):
-    """The reverse of `_split`."""
-    return ops.concatenate([ops.reshape(x, (-1, math.prod(x.shape[1:]))) for x in values], axis=1)
-
-
-def _log_density(latents: list, moments: list):
-    """The sum over levels of log N(z; mean, exp(log_var)), (n,)."""
-    return sum(_total(log_normal(z, *own)) for z, own in zip(latents, moments, strict=True))
-
-
-def _total(values):
-    return ops.sum(ops.reshape(values, (-1, math.prod(values.shape[1:]))), axis=1)

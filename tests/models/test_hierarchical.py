@@ -9,7 +9,7 @@ import keras_ae
 from keras_ae import HierarchicalVAE, InputError, build_vae, codes
 from keras_ae.data import Split
 from keras_ae.models.completion import _Chains
-from keras_ae.models.hierarchical import MOST_LOG_VAR, Level
+from keras_ae.models.levels import MOST_LOG_VAR, Level
 from keras_ae.objectives import IWAE
 from tests.family import MEMBERS, SHAPE, member
 from tests.helpers import batch, once
