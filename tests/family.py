@@ -5,7 +5,7 @@ import numpy as np
 from scipy import stats
 
 import keras_ae
-from keras_ae import build_vae
+from keras_ae import build_vae, priors
 from keras_ae.latents import VQ
 from keras_ae.objectives import TotalCorrelation
 from tests.helpers import CLASSES, set_weights
@@ -43,6 +43,32 @@ MEMBERS = {  # each part in one of them, and priors and objectives of several dr
     "deterministic": {"latent": "deterministic", "latent_dim": 3},
     "gated tc": {"network": "gated", "latent_dim": (1, 2, 2), "regularizers": [TotalCorrelation(6, images=50)]},
 }
+
+
+def with_fitted(prior, **kwargs) -> keras_ae.VAE:
+    """A VAE of spatial codes, or of tokens, with a prior of labelled codes."""
+    vae = keras_ae.with_prior(member(latent_dim=(2, 3, 2), **kwargs), prior)
+    set_weights(vae.prior.weights)
+    return vae
+
+
+def gmm() -> keras_ae.VAE:
+    codes = np.random.default_rng(0).normal(2, 1, (120, 2, 3, 2)).astype("float32")
+    prior = priors.GMM.fitted(codes, np.arange(120) % 3, classes=3, most=2)
+    return keras_ae.with_prior(member(latent_dim=(2, 3, 2)), prior)
+
+
+def flow_matching() -> keras_ae.VAE:
+    prior = priors.FlowMatching(width=8, blocks=1, classes=3)
+    prior.build((None, 2, 3, 2))
+    return with_fitted(prior)
+
+
+def tokens() -> keras_ae.VAE:
+    return with_fitted(priors.Autoregressive(width=32, blocks=2, classes=3), latent="vq_cosine:6")
+
+
+FITTED = {"gmm": gmm, "flow matching": flow_matching, "tokens": tokens}  # priors of the codes of a trained model
 
 
 def linear(objective="elbo", exact: bool = True, prior="standard", **kwargs) -> keras_ae.VAE:

@@ -19,7 +19,8 @@ def parser() -> _flags.Parser:
     add = parser.add_argument_group("what to write").add_argument
     add("--format", choices=FORMATS, default="onnx", help="html: one page, which needs no server")
     add("--output", type=Path, metavar="PATH", help="the folder, or the page (default: the file's name)")
-    text = "float16: half the space, computed with as float32 (default: float32; of a page float16 where it serves)"
+    text = "float16, not of saved_model: half the space, computed with as float32 (default: float32; of a page float16 "
+    text += "where it serves)"
     add("--weights", choices=("float32", "float16"), help=text)
     add("--uint8", action="store_true", help="images come and go as bytes, 0 to 255")
     add = parser.add_argument_group("of a page").add_argument
@@ -68,6 +69,8 @@ def _check(parse: argparse.ArgumentParser, args, is_page: bool) -> None:
         parse.error("--open, --dataset, --runtime and --runtime-folder are of --format html")
     if is_page and args.uint8:
         parse.error("--uint8 is of the other formats; leave it out")
+    if args.runtime == "cdn" and args.runtime_folder:
+        parse.error("--runtime cdn takes no --runtime-folder; leave one of them out")
 
 
 if __name__ == "__main__":

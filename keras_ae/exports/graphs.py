@@ -16,8 +16,8 @@ MEANINGS = {  # of the inputs and outputs that have a name of their own
     "probabilities": "of the classes of each pixel",
     "mask": "1 where a pixel is known, 0 where it is missing",
     "z": "latents",
-    "z_mean": "of the posterior: what stands for the image",
-    "z_log_var": "of the posterior: logarithm of the variance",
+    "z_mean": "of the posterior: what stands for the image; any number",
+    "z_log_var": "of the posterior: logarithm of the variance; any number",
     "noise": "standard normal, times the temperature",
     "share": "uniform, 0 to 1",
     "time": "0, 1/20, ... 19/20: the step before has made what the next one takes",
@@ -26,7 +26,7 @@ MEANINGS = {  # of the inputs and outputs that have a name of their own
     "guidance": "how much the label counts; 1: as in training",
     "kept": "zeros at the first place, then next_kept",
     "next_kept": "of all places so far",
-    "logits": "of the codes at this place",
+    "logits": "of the codes at this place; any number",
 }
 CODES = 16  # that a decoder is checked with
 
@@ -56,6 +56,8 @@ class Graph:
         """Of an input or output, in words."""
         if name in self.counts:
             return f"0 to {self.counts[name] - 1}"
+        if name == "z" and self.codes is not None:
+            return f"latents; typical ones lie between {self.codes.min():.1f} and {self.codes.max():.1f}"
         return MEANINGS[name] if dtype != "uint8" else "pixels, 0 to 255"
 
     def random_inputs(self, n: int, random: np.random.Generator) -> dict[str, np.ndarray]:

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import keras
 import numpy as np
 
 from keras_ae import data
-from keras_ae.errors import InputError
+from keras_ae.errors import InputError, one_of
 from keras_ae.exports import onnx
 from keras_ae.exports import runtime as web
-from keras_ae.exports.checks import check, check_packages
+from keras_ae.exports.checks import TOLERANCES, check, check_packages
 from keras_ae.exports.graphs import Graph, graphs_of
 from keras_ae.files import atomic
 from keras_ae.models import HierarchicalVAE
@@ -23,6 +24,7 @@ from keras_ae.saving import SavedModel
 
 SOURCES = Path(__file__).parent / "page"
 SCRIPTS = ("runtime", "sampling", "drawing", "visit", "explorer", "restorer", "main")
+RUNTIMES = ("inline", "cdn")
 MAPPED = 500  # images on the map
 GALLERY, GALLERY_BYTES = 24, 600_000  # images to start from
 DRAWS = 256  # from a prior, for its mean and spread
@@ -52,13 +54,19 @@ def export_page(
         runtime_folder: the unpacked npm package; where `None`, `npm pack` fetches it.
 
     Raises:
-        InputError: as `export_model`; or onnxruntime-web is not there, or of another version.
+        InputError: as `export_model`; an unknown runtime or weights; or onnxruntime-web is not there, or of another
+            version.
 
     >>> import keras_ae
     >>> saved = keras_ae.open_model("no.keras")
     Traceback (most recent call last):
     keras_ae.errors.InputError: there is no file no.keras; give a .keras file
     """
+    one_of(runtime, RUNTIMES, "runtime")
+    if weights is not None:
+        one_of(weights, TOLERANCES, "weights")
+    if runtime == "cdn" and runtime_folder:
+        raise InputError("the runtime cdn takes no runtime_folder; leave one of them out")
     path = Path(path)
     check_packages(onnx, "html")
     parts = {} if runtime == "cdn" else web.contents(runtime_folder)
@@ -103,10 +111,8 @@ def _put_together(about: dict, parts: dict[str, bytes]) -> str:
         "<!--PARTS-->": "\n".join(packed),
         "/*SCRIPT*/": "\n".join((SOURCES / f"{name}.js").read_text() for name in SCRIPTS),
     }
-    for mark, text in written.items():
-        before, _, after = page.partition(mark)
-        page = before + text + after
-    return page
+    marks = "|".join(map(re.escape, written))
+    return re.sub(marks, lambda mark: written[mark[0]], page)  # at once, as a text may hold another's mark
 
 
 def _about(saved: SavedModel, graphs: list[Graph], dataset) -> dict:
@@ -145,8 +151,14 @@ def _about(saved: SavedModel, graphs: list[Graph], dataset) -> dict:
     about["text"] = f"{'VAE' if saved.is_vae else 'autoencoder'} of {size}, {latents} {words}. {what}"
     about["images"] = _gallery(images, labels, names)
     if not is_tokens:
-        about |= _code_space(model, by_name["encoder"], about, images, labels)
-        about["map"]["class_names"] = names
+        codes, moments = _codes(by_name["encoder"], images, labels)
+        centre, spread = _moments(model) if about["samples"] else (codes.mean(0), codes.std(0))
+        spread = np.maximum(spread, 1e-3)
+        ranked = np.argsort(-_carried(moments, centre, spread))
+        about |= {"centre": _rounded(centre), "spread": _rounded(spread), "ranked": ranked.tolist()}
+        if codes.shape[1] > 1 and len(codes) > 2:
+            axes = _axes(codes, centre, ranked)
+            about["map"] = {"labels": [int(label) for label in labels], "class_names": names, "axes": axes}
     return about
 
 
@@ -210,25 +222,23 @@ def _gallery(images, labels, names) -> dict:
     }
 
 
-def _code_space(model, encoder: Graph, about, images, labels) -> dict:
-    """Centre, spread and rank of the latents, and where the images lie."""
+def _codes(encoder: Graph, images, labels) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The codes of images, (n, latents), and all that the encoder says of them."""
     takes_label = "label" in [tensor.name for tensor in encoder.model.inputs]
     inputs = {"image": images} | ({"label": labels.astype("int32")} if takes_label else {})
-    outputs = [x.reshape(len(images), -1) for x in keras.tree.flatten(encoder.model.predict(inputs, verbose=0))]
-    codes = outputs[0]
-    centre, spread = codes.mean(0), codes.std(0)
-    carried = codes.var(0)
-    if len(outputs) > 1:
-        carried = keras.ops.convert_to_numpy(kl_per_latent(*map(keras.ops.convert_to_tensor, outputs))).mean(0)
-    if about["samples"]:
-        centre, spread = _moments(model)
-    ranked = np.argsort(-carried)
-    return {
-        "centre": _rounded(centre),
-        "spread": _rounded(np.maximum(spread, 1e-3)),
-        "ranked": ranked.tolist(),
-        "map": {"labels": [int(label) for label in labels], "axes": _axes(codes, centre, ranked)},
-    }
+    moments = [x.reshape(len(images), -1) for x in keras.tree.flatten(encoder.model.predict(inputs, verbose=0))]
+    return moments[0], moments
+
+
+def _carried(moments: list[np.ndarray], centre, spread) -> np.ndarray:
+    """What each latent carries: the mean KL to a normal distribution with the prior's mean and standard deviation; of
+    codes without noise the variance."""
+    if len(moments) == 1:
+        return moments[0].var(0)
+    mean, log_var = moments
+    ops = keras.ops
+    scaled = [ops.convert_to_tensor(x, "float32") for x in ((mean - centre) / spread, log_var - 2 * np.log(spread))]
+    return ops.convert_to_numpy(kl_per_latent(*scaled)).mean(0)
 
 
 def _moments(vae) -> tuple[np.ndarray, np.ndarray]:

@@ -40,7 +40,7 @@ def contents(folder: Path | None = None) -> dict[str, bytes]:
     """
     if folder is None:
         folder = default_cache_dir() / f"onnxruntime-web-{VERSION}"
-        if not folder.is_dir():
+        if not all((folder / file).is_file() for file, _ in FILES.values()):
             _fetch(folder)
     return {name: _checked(folder, *of) for name, of in FILES.items()}
 
@@ -66,9 +66,8 @@ def _fetch(folder: Path) -> None:
         if subprocess.run(command, cwd=temporary, capture_output=True, check=False).returncode:
             raise InputError(f"npm pack onnxruntime-web@{VERSION} fetches nothing; {way_out}")
         (packed,) = Path(temporary).glob("*.tgz")
+        folder.mkdir(parents=True, exist_ok=True)
         with tarfile.open(packed) as archive:
             for file, _ in FILES.values():
-                content = archive.extractfile(f"package/dist/{file}").read()
-                folder.mkdir(parents=True, exist_ok=True)
                 with atomic(folder / file) as path:
-                    path.write_bytes(content)
+                    path.write_bytes(archive.extractfile(f"package/dist/{file}").read())

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import keras_ae
-from keras_ae import exports, priors
+from keras_ae import exports
 from keras_ae.exports import runtime
-from tests.family import MEMBERS, member
-from tests.helpers import set_weights, small_vae
+from tests.family import FITTED, MEMBERS, member
+from tests.helpers import small_vae
 
 MISSING = [
     name for name in ("onnx", "tf2onnx", "onnxruntime", "ai_edge_litert") if importlib.util.find_spec(name) is None
@@ -168,17 +168,11 @@ def test_mistakes_are_one_line(tmp_path):
             keras_ae.export_model(small_vae(), *arguments[:2], **dict(zip(["weights"], arguments[2:], strict=False)))
 
 
-def tokens():
-    vae = keras_ae.with_prior(member(**MEMBERS["vq"]), priors.Autoregressive(width=32, blocks=1))
-    set_weights(vae.prior.weights)
-    return vae
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("format", exports.FORMATS)
-@pytest.mark.parametrize("name", [*MEMBERS, "tokens"])
+@pytest.mark.parametrize("name", [*MEMBERS, *FITTED])
 def test_each_member_is_exported(name, format, tmp_path):
-    vae = tokens() if name == "tokens" else member(**MEMBERS[name])
+    vae = FITTED[name]() if name in FITTED else member(**MEMBERS[name])
     keras_ae.export_model(vae, tmp_path / "exported", format)
 
 

@@ -7,7 +7,7 @@ import pytest
 import keras_ae
 from keras_ae import priors
 from keras_ae.exports.graphs import graphs_of
-from tests.family import MEMBERS, SHAPE, member
+from tests.family import FITTED, MEMBERS, SHAPE, member
 from tests.helpers import set_weights
 
 IMAGES = np.random.default_rng(0).random((3, *SHAPE), dtype="float32")
@@ -42,25 +42,12 @@ def test_encoder_and_decoder_are_the_models(name):
     np.testing.assert_allclose(decoded["image"], vae.reconstruct(IMAGES, labels), atol=1e-5)
 
 
-def with_fitted(prior, **kwargs):
-    """A VAE of spatial codes, or of tokens, with a prior of labelled codes."""
-    vae = keras_ae.with_prior(member(latent_dim=(2, 3, 2), **kwargs), prior)
-    set_weights(vae.prior.weights)
-    return vae
-
-
-def gmm():
-    codes = np.random.default_rng(0).normal(2, 1, (120, 2, 3, 2)).astype("float32")
-    prior = priors.GMM.fitted(codes, np.arange(120) % 3, classes=3, most=2)
-    return keras_ae.with_prior(member(latent_dim=(2, 3, 2)), prior)
-
-
 ONCE = {
     "mixture": lambda: member(**MEMBERS["spatial mixture"]),
     "vamp": lambda: member(**MEMBERS["vamp"]),
     "flow": lambda: member(**MEMBERS["residual flow"]),
     "hierarchy": lambda: member(**MEMBERS["hierarchy"]),
-    "gmm": gmm,
+    "gmm": FITTED["gmm"],
 }
 
 
@@ -88,9 +75,7 @@ def test_a_prior_of_one_step_draws_what_sample_does(name):
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
 def test_steps_of_flow_matching_are_its_samples(guidance):
-    prior = priors.FlowMatching(width=8, blocks=1, classes=3)
-    prior.build((None, 2, 3, 2))
-    vae = with_fitted(prior)
+    vae = FITTED["flow matching"]()
     vae.prior.mean.assign([0.5, -1.0])
     vae.prior.std.assign([2.0, 0.3])
     step = by_name(vae)["prior"]
@@ -104,7 +89,7 @@ def test_steps_of_flow_matching_are_its_samples(guidance):
 
 
 def test_steps_of_tokens_are_their_samples():
-    vae = with_fitted(priors.Autoregressive(width=32, blocks=2, classes=3), latent="vq:6")
+    vae = FITTED["tokens"]()
     step = by_name(vae)["prior"]
     places, codes = 6, 6
     shares = np.random.default_rng(4).random((3, places))
@@ -144,6 +129,16 @@ def test_autoencoders_are_restored(task, random):
     else:
         assert restored.dtype == "uint8"
         assert np.abs(restored - 255 * expected).max() < 0.51
+
+
+def test_a_graph_says_what_its_latents_are_like():
+    decoder = by_name(member())["decoder"]
+    assert decoder.meaning("z", "float32") == (
+        f"latents; typical ones lie between {decoder.codes.min():.1f} and {decoder.codes.max():.1f}"
+    )
+    assert 1.5 < decoder.codes.max() < 4
+    assert -4 < decoder.codes.min() < -1.5
+    assert decoder.meaning("label", "int32") == "0 to 2"
 
 
 def test_other_models_are_refused():

@@ -36,7 +36,7 @@ def saved(model, tmp_path, **metadata) -> SavedModel:
 @pytest.fixture(scope="module")
 def vae():
     small = small_vae()
-    small.class_names = ["a", "</script>", MARKUP]
+    small.class_names = ["/*SCRIPT*/", "</script>", MARKUP]
     return small
 
 
@@ -67,11 +67,11 @@ class Visit:
 
     def changes(self, canvas: str, act) -> bool:
         """Whether a canvas looks different some time after."""
-        before = self.pixels(canvas)
+        code = "id => document.getElementById(id).toDataURL()"
+        before = self.page.evaluate(code, canvas)
         act()
         for _ in range(100):
-            after = self.pixels(canvas)
-            if after.shape != before.shape or (after != before).any():
+            if self.page.evaluate(code, canvas) != before:
                 return True
             self.page.wait_for_timeout(100)
         return False
@@ -123,6 +123,8 @@ def test_the_picture_is_the_models(explorer, vae):
         "keys on the map": ("map", lambda visit: visit.page.press("#map", "ArrowLeft")),
         "axes of the map": ("map", lambda visit: visit.move("axes", 1)),
         "gallery": ("original", lambda visit: visit.move("gallery", 1)),
+        "Enter on the map": ("image", lambda visit: visit.page.press("#map", "Enter")),
+        "B": ("strip", lambda visit: visit.page.click("#set-b")),
         "mean": ("image", lambda visit: visit.page.click("#reset")),
     }.items(),
     ids=lambda value: value if isinstance(value, str) else "",
@@ -168,19 +170,53 @@ def test_an_own_image_is_encoded_and_shown_with_its_error(explorer, vae):
     assert explorer.wrong == []
 
 
-def test_names_of_classes_are_text(explorer):
-    assert explorer.page.locator("#label option").all_text_contents() == ["a", "</script>", MARKUP]
-    assert explorer.page.locator("#legend li").all_text_contents() == ["a", "</script>", MARKUP]
+def test_the_map_is_zoomed_moved_and_shown_whole_again(explorer):
+    page, scale = explorer.page, lambda: explorer.state()["view"]["scale"]
+    page.click("#zoom-all")
+    whole = explorer.state()["view"]
+    page.press("#map", "+")
+    assert scale() == pytest.approx(1.2 * whole["scale"])
+    page.press("#map", "-")
+    assert scale() == pytest.approx(whole["scale"])
+    page.hover("#map")
+    page.mouse.wheel(0, -100)
+    assert scale() == pytest.approx(1.2 * whole["scale"])
+    page.click("#zoom-out")
+    assert scale() == pytest.approx(0.8 * whole["scale"])
+    page.press("#map", "ArrowRight")
+    assert explorer.state()["view"]["x"] > whole["x"]
+    page.click("#zoom-all")
+    assert explorer.state()["view"] == pytest.approx(whole)
+
+
+def test_an_image_of_the_data_brings_its_class(explorer, vae):
+    for number in (1, 2):
+        assert explorer.changes("original", lambda number=number: explorer.move("gallery", number))
+        assert explorer.state()["label"] == number
+
+
+def test_names_of_classes_are_text(explorer, vae):
+    assert explorer.page.locator("#label option").all_text_contents() == vae.class_names
+    assert explorer.page.locator("#legend li").all_text_contents() == vae.class_names
     assert explorer.page.locator("img").count() == 0
     assert explorer.page.title() == "model"
 
 
 def test_a_link_shows_the_same_again(explorer, browser):
     explorer.page.click("#sample")
+    explorer.move("across", explorer.page.get_attribute("#across option:last-child", "value"))
+    explorer.move("axes", 1)
+    explorer.page.click("#zoom-in")
     state = explorer.state()
     again = Visit(browser, explorer.path, "#" + explorer.page.url.partition("#")[2])
     assert np.abs(again.pixels("image").astype(int) - explorer.pixels("image")).max() <= 2
     assert again.page.input_value("#seed") == str(state["seed"])
+    for canvas in ("pad", "map"):
+        assert np.abs(again.pixels(canvas).astype(int) - explorer.pixels(canvas)).mean() < 1
+    changed = urllib.parse.quote(json.dumps({**state, "seed": 4321}))
+    again.page.evaluate("link => { window.old = true; location.hash = link; }", changed)  # in the same place
+    again.page.wait_for_function("!window.old && document.body.dataset.ready", timeout=WAIT)
+    assert again.page.input_value("#seed") == "4321"
     assert again.wrong == []
     again.context.close()
     foreign = Visit(browser, explorer.path, "#" + urllib.parse.quote('{"z": ["<img>"], "label": 1e9}'))
@@ -215,7 +251,20 @@ def test_a_completer_has_a_brush_and_a_wipe(web, browser, tmp_path):
     assert np.abs(visit.pixels("after") - expected).max() <= 2
     assert visit.changes("after", lambda: visit.move("wipe", 0.5))
     assert visit.changes("before", lambda: visit.page.click("#before", position={"x": 20, "y": 20}))
-    assert visit.changes("before", lambda: visit.page.press("#before", "ArrowLeft"))
+    visit.page.click("#clear")
+    visit.move("brush", 1)
+    assert visit.changes("after", lambda: visit.page.press("#before", "ArrowLeft"))  # the cursor
+    visit.page.press("#before", "Space")
+    assert visit.state()["edges"] == [35, 36]
+    visit.page.click("#clear")
+    visit.move("brush", 4)
+    box = visit.page.locator("#before").bounding_box()
+    visit.page.mouse.move(box["x"] + 3, box["y"] + 3)  # the corner, and from there out of the image
+    visit.page.mouse.down()
+    visit.page.mouse.move(box["x"] - 200, box["y"] + 3)
+    visit.page.mouse.up()
+    assert visit.state()["edges"] == [0, 2, 8, 10]
+    assert visit.changes("before", lambda: visit.page.click("#hole"))
     assert visit.changes("before", lambda: visit.page.click("#clear"))
     assert visit.changes("before", lambda: visit.move("gallery", 1))
     visit.page.click("#before", position={"x": 20, "y": 20})
@@ -236,6 +285,39 @@ def test_a_denoiser_has_noise(web, browser, tmp_path):
     visit = Visit(browser, path)
     assert visit.changes("before", lambda: visit.move("noise", 0.3))
     assert not visit.page.is_visible("#brush")
+    assert visit.wrong == []
+    visit.context.close()
+
+
+def test_a_segmenter_without_skip_connections_shows_its_classes(web, browser, tmp_path):
+    model = keras_ae.conv_autoencoder((8, 8, 3), 2, 4, task="segment", mask_classes=3, width=4)
+    set_weights(model.weights)
+    path = export_page(saved(model, tmp_path, task="segment"), tmp_path / "page.html", runtime_folder=web)
+    visit = Visit(browser, path)
+    expected = model.get_layer("decoder").predict(np.array([visit.state()["z"]]).reshape(1, 2, 2, 4), verbose=0)
+    assert (visit.pixels("image")[..., 0] == np.round(255 * expected[0].argmax(-1) / 2)).mean() > 0.98
+    assert visit.wrong == []
+    visit.context.close()
+
+
+def test_a_vae_of_one_latent_has_a_slider_and_no_plane(web, browser, tmp_path):
+    vae = small_vae(latent_dim=1, conditioning="none")
+    path = export_page(saved(vae, tmp_path), tmp_path / "page.html", runtime_folder=web)
+    visit = Visit(browser, path)
+    assert visit.changes("image", lambda: visit.move("#sliders input", 2.5))
+    assert not visit.page.is_visible("#pad")
+    assert not visit.page.is_visible("#map")
+    assert visit.wrong == []
+    visit.context.close()
+
+
+def test_the_map_has_the_colours_of_the_data(web, browser, tmp_path):
+    shapes = keras_ae.data.load("shapes", limit=60, image_size=(8, 8))
+    vae = small_vae(conditioning="none")
+    path = export_page(saved(vae, tmp_path), tmp_path / "page.html", shapes, runtime_folder=web)
+    visit = Visit(browser, path)
+    colours = visit.page.evaluate("[...document.querySelectorAll('#legend i')].map((one) => one.style.background)")
+    assert len(set(colours)) == len(shapes.class_names)
     assert visit.wrong == []
     visit.context.close()
 
@@ -280,6 +362,16 @@ def test_a_link_to_the_runtime_has_its_hash(vae, tmp_path):
     assert about["runtime"] == runtime.links()
     assert 'id="wasm"' not in page
     assert len(page) < 200_000
+
+
+def test_mistakes_of_a_page_are_one_line(vae, tmp_path):
+    for settings, message in (
+        ({"runtime": "cnd"}, "unknown runtime 'cnd'; known are inline, cdn"),
+        ({"weights": "int8"}, "unknown weights 'int8'; known are float32, float16"),
+        ({"runtime": "cdn", "runtime_folder": tmp_path}, "takes no runtime_folder"),
+    ):
+        with pytest.raises(keras_ae.InputError, match=message):
+            export_page(saved(vae, tmp_path), tmp_path / "page.html", **settings)
 
 
 def test_another_version_of_the_runtime_is_refused(web, vae, tmp_path):

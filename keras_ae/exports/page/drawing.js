@@ -30,6 +30,17 @@ function paintGrid(canvas, images, columns) {
   }
 }
 
+// Classes of pixels as evenly spaced greys.
+function asColours(probabilities, n = 1) {
+  const classes = probabilities.length / (n * pixels);
+  const values = new Float32Array(n * pixels * channels);
+  for (let place = 0; place < n * pixels; place++) {
+    const own = probabilities.subarray(place * classes, (place + 1) * classes);
+    values.fill(own.indexOf(Math.max(...own)) / (classes - 1), place * channels, (place + 1) * channels);
+  }
+  return values;
+}
+
 // The mean error of each pixel over the channels: black is none, white half of the range.
 function errorMap(one, other) {
   const map = new Float32Array(pixels * channels);

@@ -1,17 +1,22 @@
 // A model with a code: its latents are moved, drawn, interpolated and mapped.
 
-const state = { z: null, label: 0, seed: 0, temperature: 1, guidance: about.guidance, a: null, b: null };
+const state = { z: null, label: 0, seed: 0, grid: 0, temperature: 1, guidance: about.guidance, a: null, b: null };
 let own = null; // the visitor's image
 let shown = null; // the decoded one
+let areClasses = false; // of pixels, that the model gives
 const isTokens = about.latent === "tokens";
 const inRank = about.ranked; // latents, those that carry most first
+const hasPad = !about.restores && !isTokens && inRank.length > 1;
 const labelsOf = (n) => filled(n, state.label);
 const low = (latent) => about.centre[latent] - 3 * about.spread[latent];
 const high = (latent) => about.centre[latent] + 3 * about.spread[latent];
 const clamped = (latent, value) => Math.min(high(latent), Math.max(low(latent), value));
 
-const decode = async (codes, n) =>
-  (await run("decoder", n, { z: codes, tokens: codes, label: labelsOf(n) })).image.data;
+async function decode(codes, n) {
+  const outputs = await run("decoder", n, { z: codes, tokens: codes, label: labelsOf(n) });
+  areClasses = !outputs.image;
+  return areClasses ? asColours(outputs.probabilities.data, n) : outputs.image.data;
+}
 
 async function encode(image) {
   const outputs = await run("encoder", 1, { image, label: labelsOf(1) });
@@ -22,18 +27,20 @@ async function encode(image) {
 const show = paced(async () => {
   shown = await decode(state.z, 1);
   paint(find("image"), shown);
-  if (own) {
+  find("error").parentElement.hidden = !own || areClasses;
+  if (own && !areClasses) {
     paint(find("error"), errorMap(shown, own));
     find("error-caption").textContent = `error, MSE ${meanSquare(shown, own).toFixed(4)}`;
   }
-  if (!isTokens) { showSliders(); paintPad(); paintMap(); }
+  if (!isTokens) { showSliders(); paintPlanes(); }
   keepLink(explorerLink);
 });
 
 // The state, short enough for a link.
 function explorerLink() {
   const rounded = (codes) => codes && Array.from(codes, (value) => Math.round(1000 * value) / 1000);
-  return { ...state, z: rounded(state.z), a: rounded(state.a), b: rounded(state.b) };
+  const chosen = Object.fromEntries(menus.map((id) => [id, Number(find(id).value)]));
+  return { ...state, ...chosen, view, z: rounded(state.z), a: rounded(state.a), b: rounded(state.b) };
 }
 
 // Takes what the link says, if it fits this model.
@@ -42,34 +49,47 @@ function takeExplorerLink(link) {
   const isCode = (codes) => Array.isArray(codes) && codes.length === latents && codes.every(isValue);
   if (!isCode(link.z)) return false;
   for (const name of ["z", "a", "b"]) {
-    if (isCode(link[name])) state[name] = isTokens ? Int32Array.from(link[name]) : Float32Array.from(link[name]);
+    const codes = isCode(link[name]) ? link[name] : link.z;
+    state[name] = isTokens ? Int32Array.from(codes) : Float32Array.from(codes);
   }
-  for (const name of ["seed", "temperature", "guidance"]) if (Number.isFinite(link[name])) state[name] = link[name];
+  for (const name of ["seed", "grid", "temperature", "guidance"]) if (Number.isFinite(link[name])) state[name] = link[name];
   const isClass = Number.isInteger(link.label) && link.label >= 0 && link.label < about.class_names.length;
   if (isClass) state.label = link.label;
   return true;
 }
 
-// One sample, of the seed.
-async function sample() {
-  find("progress").hidden = !["steps", "tokens"].includes(about.prior);
-  find("sample").disabled = true;
-  state.z = (await drawCodes(1, state, labelsOf(1), (share) => (find("progress").value = share))).slice();
-  find("progress").hidden = true;
-  find("sample").disabled = false;
-  forgetOwn();
-  await show();
-  say(`Sample of seed ${state.seed}`);
+// What the link says of the pad and the map, which are there by now.
+function takeView(link) {
+  for (const id of menus) {
+    if ([...find(id).options].some((option) => option.value === String(link[id]))) find(id).value = link[id];
+  }
+  if (!about.map) return;
+  fitMap();
+  const { x, y, scale } = link.view ?? {};
+  if ([x, y, scale].every(Number.isFinite) && scale > 0) Object.assign(view, { x, y, scale });
 }
 
-async function drawGrid() {
-  find("draw-grid").disabled = true;
+// One sample, of the seed.
+const sample = paced(async () => {
+  const { seed } = state;
+  find("progress").hidden = !["steps", "tokens"].includes(about.prior);
+  try {
+    state.z = (await drawCodes(1, state, labelsOf(1), (share) => (find("progress").value = share))).slice();
+  } finally {
+    find("progress").hidden = true;
+  }
+  forgetOwn();
+  await show();
+  say(`Sample of seed ${seed}`);
+});
+
+const drawGrid = paced(async () => {
   const n = 16;
-  const codes = await drawCodes(n, state, labelsOf(n), (share) => say(`Drawing samples: ${Math.round(100 * share)}%`));
+  const codes = await drawCodes(n, { ...state, seed: state.grid }, labelsOf(n), (share) => say(`Drawing samples: ${Math.round(100 * share)}%`));
   paintGrid(find("grid"), await decode(codes, n), 4);
-  find("draw-grid").disabled = false;
+  keepLink(explorerLink);
   say("16 samples are drawn");
-}
+});
 
 // Sliders
 
@@ -104,13 +124,14 @@ function showSliders() {
 
 const pad = find("pad");
 const padLatents = () => [Number(find("across").value), Number(find("up").value)];
+const menus = ["across", "up", "axes"]; // of the pad and the map, in the link
 
 function makePad() {
   for (const [id, chosen] of [["across", inRank[0]], ["up", inRank[1]]]) {
     for (const latent of inRank.slice(0, 10)) {
       find(id).append(new Option(`z${latent}`, latent, latent === chosen, latent === chosen));
     }
-    find(id).onchange = paintPad;
+    find(id).onchange = () => { paintPad(); keepLink(explorerLink); };
   }
   const move = (event) => {
     const box = pad.getBoundingClientRect();
@@ -131,7 +152,14 @@ function makePad() {
       state.z[latent] = clamped(latent, state.z[latent] + (step[axis] * (high(latent) - low(latent))) / 30);
     });
     show();
+    say(padLatents().map((latent) => `z${latent} ${state.z[latent].toFixed(2)}`).join(", "));
   };
+}
+
+function paintPlanes() {
+  if (!state.z) return; // not begun
+  if (hasPad) paintPad();
+  if (about.map) paintMap();
 }
 
 function paintPad() {
@@ -177,12 +205,11 @@ function makeBetween() {
 const map = find("map");
 const view = { x: 0, y: 0, scale: 1 };
 const axes = () => about.map.axes[Number(find("axes").value)];
-const hues = (label) => `hsl(${(label * 360) / Math.max(1, about.class_names.length)} 65% 50%)`;
+const hues = (label) => `hsl(${(label * 360) / Math.max(1, about.map.class_names.length)} 65% 50%)`;
 
 function makeMap() {
   about.map.axes.forEach((axis, number) => find("axes").append(new Option(axis.name, number)));
-  find("axes").onchange = () => { fitMap(); paintMap(); };
-  fitMap();
+  find("axes").onchange = () => { fitMap(); seeMap(); };
   const place = (event) => {
     const box = map.getBoundingClientRect();
     return fromMap(((event.clientX - box.left) / box.width) * map.width, ((event.clientY - box.top) / box.height) * map.height);
@@ -196,20 +223,23 @@ function makeMap() {
     const at = place(event);
     view.x += pressed.at[0] - at[0];
     view.y += pressed.at[1] - at[1];
-    paintMap();
+    seeMap();
   };
+  map.onpointercancel = () => { pressed = null; };
   map.onpointerup = (event) => { if (pressed && !pressed.moved) decodeAt(place(event)); pressed = null; };
   map.onwheel = (event) => { event.preventDefault(); zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, place(event)); };
   map.onkeydown = (event) => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
     if (event.key === "+" || event.key === "-") zoom(event.key === "+" ? 1.2 : 1 / 1.2, [view.x, view.y]);
-    else if (step) { view.x += (step[0] * 20) / view.scale; view.y += (step[1] * 20) / view.scale; paintMap(); }
+    else if (step) { view.x += (step[0] * 20) / view.scale; view.y += (step[1] * 20) / view.scale; seeMap(); }
     else if (event.key === "Enter") decodeAt([view.x, view.y]);
     else return;
     event.preventDefault();
   };
   find("zoom-in").onclick = () => zoom(1.5, [view.x, view.y]);
   find("zoom-out").onclick = () => zoom(1 / 1.5, [view.x, view.y]);
+  find("zoom-all").onclick = () => { fitMap(); seeMap(); };
+  map.onfocus = map.onblur = paintPlanes;
   about.map.class_names.forEach((name, label) => {
     const entry = document.createElement("li");
     const dot = document.createElement("i");
@@ -235,7 +265,14 @@ function zoom(factor, [x, y]) {
   view.scale *= factor;
   view.x = x + (view.x - x) / factor;
   view.y = y + (view.y - y) / factor;
+  seeMap();
+}
+
+// The map from where one looks now.
+function seeMap() {
   paintMap();
+  keepLink(explorerLink);
+  say(`The middle of the map is ${view.x.toFixed(2)}, ${view.y.toFixed(2)}`);
 }
 
 // The code whose place on the map is there. What the map does not show is the mean's.
@@ -248,7 +285,6 @@ function decodeAt([x, y]) {
 }
 
 function paintMap() {
-  if (!about.map) return;
   const context = map.getContext("2d");
   context.clearRect(0, 0, map.width, map.height);
   axes().points.forEach((point, number) => {
@@ -270,16 +306,24 @@ function paintMap() {
   context.moveTo(x, y - 13); context.lineTo(x, y + 13);
   context.stroke();
   context.lineWidth = 1;
+  if (map.matches(":focus-visible")) context.strokeRect(map.width / 2 - 5, map.height / 2 - 5, 10, 10); // of the keys
 }
 
 // The visitor's image
 
-async function takeImage(values) {
+async function takeImage(values, number) {
   own = values;
+  takeLabel(number);
   for (const figure of document.querySelectorAll(".own")) figure.hidden = false;
   paint(find("original"), own);
   state.z = await encode(own);
   await show();
+}
+
+// Of an image of the data, where the model knows its class.
+function takeLabel(number) {
+  const label = about.class_names.indexOf(about.images.class_names[about.images.labels[number]]);
+  if (label >= 0) find("label").value = state.label = label;
 }
 
 function forgetOwn() {
@@ -292,27 +336,35 @@ async function begin() {
   if (about.samples && ["normal", "once"].includes(about.prior)) {
     const codes = await drawCodes(3, state, labelsOf(3));
     [state.z, state.a, state.b] = [0, 1, 2].map((row) => codes.slice(row * latents, (row + 1) * latents));
-  } else if (about.images.count > 2) {
-    [state.z, state.a, state.b] = [await encode(storedImage(0)), await encode(storedImage(1)), await encode(storedImage(2))];
+  } else {
+    takeLabel(0);
+    for (const [number, name] of ["z", "a", "b"].entries()) {
+      state[name] = await encode(storedImage(Math.min(number, about.images.count - 1)));
+    }
   }
 }
 
 async function startExplorer() {
   for (const id of ["image", "original", "error"]) sized(find(id));
-  const linked = takeExplorerLink(readLink());
-  if (!isTokens) { makeSliders(); makePad(); makeBetween(); if (about.map) makeMap(); }
-  find("sample").onclick = () => { state.seed += 1; find("seed").value = state.seed; return sample(); };
+  const link = readLink();
+  const linked = takeExplorerLink(link);
+  if (!isTokens) { makeSliders(); makeBetween(); }
+  if (hasPad) makePad();
+  if (about.map) makeMap();
+  takeView(link);
+  matchMedia("(prefers-color-scheme: dark)").onchange = paintPlanes;
+  find("sample").onclick = () => { find("seed").value = state.seed += 1; sample(); };
   find("seed").oninput = () => { state.seed = Number(find("seed").value) | 0; sample(); };
   for (const name of ["temperature", "guidance"]) {
     find(name).value = state[name];
     find(name).oninput = () => { state[name] = Number(find(name).value); sample(); };
   }
   find("seed").value = state.seed;
-  find("draw-grid").onclick = drawGrid;
+  find("draw-grid").onclick = () => { state.grid += 1; drawGrid(); };
   find("label").value = state.label;
   find("label").onchange = async () => {
     state.label = Number(find("label").value);
-    if (about.prior_classes) return sample();
+    if (about.prior_classes && !own) return sample();
     if (own && about.encoder_takes_label) state.z = await encode(own);
     await show();
     await paintStrip();

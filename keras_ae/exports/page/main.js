@@ -9,6 +9,7 @@ function arrange() {
   const has = {
     samples: about.samples,
     latents: !about.restores && !isTokens,
+    pad: hasPad,
     labels: about.class_names.length > 0 && about.takes_labels,
     guidance: about.samples && about.prior_classes > 0 && ["steps", "tokens"].includes(about.prior),
     map: Boolean(about.map),
@@ -50,8 +51,14 @@ function takeImages() {
       say("That image does not open");
     }
   };
-  find("file").onchange = () => takeFile(find("file").files[0]);
-  find("gallery").onchange = () => find("gallery").value && take(storedImage(Number(find("gallery").value)));
+  find("file").onchange = () => {
+    takeFile(find("file").files[0]);
+    find("file").value = ""; // so that the same file can be taken again
+  };
+  find("gallery").onchange = () => {
+    const number = Number(find("gallery").value);
+    if (find("gallery").value) take(storedImage(number), number);
+  };
   addEventListener("paste", (event) => event.clipboardData.files.length && takeFile(event.clipboardData.files[0]));
   addEventListener("dragover", (event) => { event.preventDefault(); find("drop").hidden = false; });
   addEventListener("dragleave", (event) => { if (!event.relatedTarget) find("drop").hidden = true; });
@@ -69,6 +76,7 @@ try {
   takeImages();
   await (about.restores ? startRestorer() : startExplorer());
   dispatchEvent(new Event("ready"));
+  addEventListener("hashchange", () => { leaves = true; location.reload(); });
   if (!about.restores) say(`Ready after ${(performance.now() / 1000).toFixed(1)} s`);
   document.body.dataset.ready = Math.round(performance.now());
 } catch (error) {

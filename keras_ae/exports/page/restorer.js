@@ -9,8 +9,7 @@ const restore = paced(async () => {
   degrade();
   const outputs = await run("restorer", 1, { image: restoration.noisy, mask: restoration.mask, label: filled(1, Number(find("label").value)) });
   restoration.restored = outputs.restored?.data ?? asColours(outputs.probabilities.data);
-  paint(find("before"), restoration.noisy);
-  if (takesMask) paintHoles();
+  paintBefore();
   wipe();
   keepLink(restorerLink);
   if (!outputs.restored) return say("The class of each pixel");
@@ -28,11 +27,13 @@ function restorerLink() {
 
 function takeRestorerLink(link) {
   for (const id of linked) if (Number.isFinite(link[id])) find(id).value = link[id];
-  if (find("gallery").value) restoration.clean = storedImage(Number(find("gallery").value));
-  if (!Array.isArray(link.edges)) return false;
+  find("gallery").value ||= 0; // of an image that is not here
+  restoration.clean = storedImage(Number(find("gallery").value));
+  if (!takesMask || !Array.isArray(link.edges)) return false;
   const edges = new Set(link.edges);
   let known = 1;
   restoration.mask = restoration.mask.map((_, place) => (known = edges.has(place) ? 1 - known : known));
+  keepOneKnown();
   return true;
 }
 
@@ -46,40 +47,44 @@ function degrade() {
   });
 }
 
-// Classes of pixels as evenly spaced greys.
-function asColours(probabilities) {
-  const classes = probabilities.length / pixels;
-  const values = new Float32Array(pixels * channels);
-  for (let place = 0; place < pixels; place++) {
-    const own = probabilities.subarray(place * classes, (place + 1) * classes);
-    values.fill(own.indexOf(Math.max(...own)) / (classes - 1), place * channels, (place + 1) * channels);
-  }
-  return values;
-}
-
-function paintHoles() {
+function paintBefore() {
+  paint(find("before"), restoration.noisy);
+  if (!takesMask) return;
   const context = find("before").getContext("2d");
   context.fillStyle = "#e05252";
   restoration.mask.forEach((known, place) => known || context.fillRect(place % width, Math.floor(place / width), 1, 1));
 }
 
+// A square of missing pixels, as far as it lies in the image.
+function makeHole(left, top, side) {
+  const inside = (value, most) => Math.min(most, Math.max(0, value));
+  for (let row = inside(top, height); row < inside(top + side, height); row++) {
+    restoration.mask.fill(0, row * width + inside(left, width), row * width + inside(left + side, width));
+  }
+  keepOneKnown();
+}
+
+function keepOneKnown() {
+  if (!restoration.mask.some((known) => known)) restoration.mask[0] = 1;
+}
+
+const cursor = [Math.floor(width / 2), Math.floor(height / 2)];
+
 function wipe() {
   const after = find("after");
-  after.getContext("2d").clearRect(0, 0, width, height);
+  const context = after.getContext("2d");
   paint(after, restoration.restored);
-  after.getContext("2d").clearRect(0, 0, Math.round(width * Number(find("wipe").value)), height);
+  context.clearRect(0, 0, Math.round(width * Number(find("wipe").value)), height);
+  if (!takesMask || !find("before").matches(":focus-visible")) return;
+  context.fillStyle = "#ffd400"; // where the keys are
+  context.fillRect(...cursor, 1, 1);
 }
 
 function makeBrush() {
   const before = find("before");
-  const cursor = [Math.floor(width / 2), Math.floor(height / 2)];
   const paintAt = (x, y) => {
     const size = Number(find("brush").value);
-    const left = Math.round(x - size / 2), top = Math.round(y - size / 2);
-    for (let row = Math.max(0, top); row < Math.min(height, top + size); row++) {
-      restoration.mask.fill(0, row * width + Math.max(0, left), row * width + Math.min(width, left + size));
-    }
-    if (!restoration.mask.some((known) => known)) restoration.mask[0] = 1; // something must be known
+    makeHole(Math.round(x - size / 2), Math.round(y - size / 2), size);
     restore();
   };
   const move = (event) => {
@@ -88,18 +93,24 @@ function makeBrush() {
   };
   before.onpointerdown = (event) => { before.setPointerCapture(event.pointerId); move(event); };
   before.onpointermove = (event) => event.buttons && move(event);
+  before.tabIndex = 0;
+  before.setAttribute("role", "application");
+  before.setAttribute("aria-label", "The image that goes in: drag to make holes, or move with the arrow keys and press Space");
   before.onkeydown = (event) => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    if (step) { cursor[0] += step[0]; cursor[1] += step[1]; }
-    else if (event.key !== " ") return;
+    if (!step && event.key !== " ") return;
     event.preventDefault();
-    paintAt(...cursor);
+    if (!step) return paintAt(cursor[0] + 0.5, cursor[1] + 0.5);
+    cursor[0] = Math.min(width - 1, Math.max(0, cursor[0] + step[0]));
+    cursor[1] = Math.min(height - 1, Math.max(0, cursor[1] + step[1]));
+    wipe();
+    say(`Column ${cursor[0] + 1}, row ${cursor[1] + 1}`);
   };
+  before.onfocus = before.onblur = wipe;
   find("clear").onclick = () => { restoration.mask.fill(1); restore(); };
   find("hole").onclick = () => {
     const side = Math.max(1, Math.floor(Math.min(width, height) / 4));
-    const left = Math.floor((width - side) / 2), top = Math.floor((height - side) / 2);
-    for (let row = top; row < top + side; row++) restoration.mask.fill(0, row * width + left, row * width + left + side);
+    makeHole(Math.floor((width - side) / 2), Math.floor((height - side) / 2), side);
     restore();
   };
 }
@@ -115,8 +126,6 @@ async function startRestorer() {
   find("noise").oninput = restore;
   find("wipe").oninput = () => { wipe(); keepLink(restorerLink); };
   find("label").onchange = restore;
-  restoration.clean = new Float32Array(pixels * channels).fill(0.5);
-  if (about.images.count) find("gallery").value = 0;
   if (!takeRestorerLink(readLink()) && takesMask) find("hole").onclick();
   await restore();
 }

@@ -1,11 +1,13 @@
 // A visit: what the link says of it, and how often it is painted.
 
 let timer;
+let leaves = false; // for another link
 
 // Puts what `state` gives into the link, once nothing has changed for a while.
 function keepLink(state) {
   clearTimeout(timer);
   timer = setTimeout(() => {
+    if (leaves) return;
     history.replaceState(null, "", `#${encodeURIComponent(JSON.stringify(state()))}`);
   }, 200);
 }
