@@ -172,10 +172,17 @@ def _report(main) -> None:
             _end(f"error: {error}", 1, told=not is_first())
         if name == "LostError":
             _end(f"error: {error}", 1, at_once=True)
+        if _is_lost(error):
+            _end("error: another process has ended, and so this one does", 1, at_once=True)
         if _is_too_much(error):
             reason = str(error).strip().split("\n")[0][:150] or type(error).__name__
             _end(f"error: this cannot be computed ({reason}); {SMALLER}", 2)
         raise
+
+
+def _is_lost(error: Exception) -> bool:
+    backends = sys.modules.get("keras_ae.backends")
+    return backends is not None and backends.is_lost(error)
 
 
 def _is_too_much(error: Exception) -> bool:

@@ -53,10 +53,11 @@ def main() -> None:
     _environment.restart_with_allocator()
     if args.smoke:
         args.limit, args.epochs, args.batch_size = args.limit or 200, 1, 32
-    folder = args.run_dir or Path("runs") / f"prior-{args.file.stem}-{args.backend}-{time.strftime('%Y%m%d-%H%M%S')}"
     _environment.set_environment(parse, args.backend, args.devices)
     from keras_ae import InputError, backends, codes, priors, runs, save_model, saving, training, with_prior
 
+    now = backends.once(lambda: time.strftime("%Y%m%d-%H%M%S"))
+    folder = args.run_dir or Path("runs") / f"prior-{args.file.stem}-{args.backend}-{now}"
     output = args.output or folder / runs.MODEL
     runs.check_output(output)
     training.prepare(args.precision, args.seed)

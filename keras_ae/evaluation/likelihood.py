@@ -84,7 +84,8 @@ def log_likelihoods(
     rows = min(MOST_ROWS, max(1, MEMORY // (BYTES * numbers_per_image(vae))))
     at_once = max(1, rows // draws) * backends.world().replicas  # images
     parts = [min(rows, draws - start) for start in range(0, draws, rows)]
-    models = {size: LogWeights(vae, size) for size in set(parts)}
+    with backends.replicated():
+        models = {size: LogWeights(vae, size) for size in set(parts)}
     path = kept and Path(kept) / _name(vae, batch(slice(0, at_once)), images, draws, seed)
     values, written = backends.once(lambda: _read(path)[:images]), time.monotonic()
     path = path if backends.is_first() else None

@@ -2,9 +2,11 @@
 
 import keras
 
+from keras_ae import backends
 from keras_ae.data import Split, evaluation_batches
 from keras_ae.data.batches import EvaluationBatches
 from keras_ae.models import VAE
+from keras_ae.models.guarded import synchronise
 from keras_ae.objectives import PSNR
 from keras_ae.tasks import Task
 
@@ -15,8 +17,10 @@ COMPLETED = 64  # images at once
 def evaluate_task(model: keras.Model, split: Split, task: Task, loss: str | None) -> dict[str, float]:
     """See `evaluate`."""
     # The same layers once more: the loss, metrics and optimizer that the model was compiled with stay.
-    measured = keras.Model(model.inputs, model.output)
-    measured.compile(**task.measures(model, loss))
+    with backends.replicated():
+        measured = keras.Model(model.inputs, model.output)
+        measured.compile(optimizer="sgd", **task.measures(model, loss))
+    synchronise(measured)
     results = measured.evaluate(evaluation_batches(split, task=task), return_dict=True, verbose=0)
     results = {name: float(value) for name, value in results.items()}
     if task.name == "denoise":

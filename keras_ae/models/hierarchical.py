@@ -178,7 +178,8 @@ class HierarchicalVAE(VAE):
     def _model(self, name: str, make) -> keras.Model:
         """A walk as a functional model, which Keras compiles. Made once."""
         if name not in self._models():
-            self._models()[name] = make()
+            with backends.replicated():
+                self._models()[name] = make()
         return self._models()[name]
 
     def _inputs(self) -> tuple:

@@ -118,7 +118,23 @@ def used(path: Path) -> dict[str, np.ndarray]:
     mean, log_var = vae.encode(batch["image"])
     results = {"mean": mean, "log_var": log_var, "sample": vae.sample(5, seed=3)}
     results["log_likelihood"] = vae.log_likelihood(batch["image"], draws=10)
-    return results | keras_ae.evaluate(vae, split, draws=10)
+    results |= keras_ae.evaluate(vae, split, draws=10)
+    with backends.replicated():
+        restorer = keras_ae.conv_autoencoder((8, 8, 3), 2, 4, width=4, task="denoise")
+        set_weights(restorer.weights)
+    restored = keras_ae.evaluate(restorer, split, task=keras_ae.get_task("denoise"))
+    results |= {f"restorer_{name}": value for name, value in restored.items()}
+    return results | (_fitted(restorer) if keras.backend.backend() == "torch" else {})
+
+
+def _fitted(network) -> dict[str, np.ndarray]:
+    """The weights after Keras's own `fit`, compiled twice."""
+    task = keras_ae.get_task("denoise")
+    split = dataset().train
+    for seed in (0, 1):
+        network.compile(keras.optimizers.SGD(1e-2), **task.measures(network))
+        network.fit(data.training_batches(split, 8, seed=seed, task=task, endless=False), verbose=0)
+    return {f"weights_{number}": value for number, value in enumerate(network.get_weights())}
 
 
 def launched(*command, simulated: bool = False, **kwargs) -> list[subprocess.Popen]:

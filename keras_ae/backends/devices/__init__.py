@@ -20,6 +20,7 @@ A replica sees its own rows of a batch on TensorFlow and on PyTorch, where a bat
 `gather`. On JAX one program sees the whole batch, and the compiler shares it out: there the last three do nothing.
 """
 
+import os
 from typing import NamedTuple
 
 import keras
@@ -65,6 +66,27 @@ def told(function, is_first: bool, from_first):
     return value
 
 
+def launched() -> bool:
+    """Whether torchrun, or something that sets its variables, has started several processes."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
+def check_alone(several: bool | None = None) -> None:
+    """Returns if a process that trains alone is the only one.
+
+    Args:
+        several: whether a launcher has started more; where `None`, `launched()`.
+
+    Raises:
+        InputError: it is one of several.
+    """
+    if launched() if several is None else several:
+        raise InputError(
+            "a launcher has started several processes, each of which would train a model of its own; call "
+            "keras_ae.backends.start() first, or leave out --devices 1"
+        )
+
+
 def check(model, steps: str) -> None:
     """Returns if replicas that see a part of the batch each would train one and the same model.
 
@@ -82,7 +104,8 @@ def check(model, steps: str) -> None:
             "train it on one device, or on JAX"
         )
     for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization) or getattr(layer, "seed_generator", None):
+        is_random = getattr(layer, "seed_generator", None) or getattr(layer, "generator", None)
+        if isinstance(layer, keras.layers.BatchNormalization) or is_random:
             raise InputError(
                 f"the layer {layer.name} would do another thing on each device; train this model on one device, "
                 "or on JAX"

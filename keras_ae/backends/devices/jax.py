@@ -10,10 +10,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
-from keras_ae.backends.devices import World, predicted, rows, told
+from keras_ae.backends.devices import World, check_alone, launched, predicted, rows, told
 from keras_ae.errors import InputError
 
 SILENT = 20  # seconds without a sign of life, after which a process is taken for dead
+BY_HAND = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")  # the first one is read by JAX
 LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")  # how many processes they have started
 
 _shared = None  # `keras.distribution.DataParallel` over all devices
@@ -45,19 +46,22 @@ def _join() -> None:
     if jax.distributed.is_initialized():
         return
     settings = {"heartbeat_timeout_seconds": SILENT}
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # torchrun, which has the port itself
+    if launched():  # by torchrun, which has the port itself
         settings["coordinator_address"] = f"{os.environ['MASTER_ADDR']}:{int(os.environ['MASTER_PORT']) + 1}"
         settings |= {"num_processes": int(os.environ["WORLD_SIZE"]), "process_id": int(os.environ["RANK"])}
         settings["local_device_ids"] = int(os.environ["LOCAL_RANK"])
-    elif "JAX_PROCESS_ID" in os.environ:  # and JAX_COORDINATOR_ADDRESS, which JAX reads
+    elif not _is_known() and any(name in os.environ for name in BY_HAND):
+        missing = [name for name in BY_HAND if name not in os.environ]
+        if missing:
+            raise InputError(f"{', '.join(missing)} is missing; set {', '.join(BY_HAND)}, or none of them")
         settings["num_processes"] = int(os.environ["JAX_NUM_PROCESSES"])
         settings["process_id"] = int(os.environ["JAX_PROCESS_ID"])
-    elif not _is_launched():
+    elif not _is_known():
         return
     jax.distributed.initialize(**settings)
 
 
-def _is_launched() -> bool:
+def _is_known() -> bool:
     """By what JAX knows by itself: Slurm, Open MPI, the hosts of a TPU."""
     several = any(int(os.environ.get(name, 1)) > 1 for name in LAUNCHERS)
     return several or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
@@ -107,6 +111,8 @@ def replicated():
 def synchronise(model, steps: str) -> None:
     """Keras knows where a variable lies from the context in which it was made. Others get the first process's value."""
     if _shared is None:
+        by_hand = int(os.environ.get("JAX_NUM_PROCESSES", 1)) > 1
+        check_alone(jax.process_count() == 1 and (launched() or _is_known() or by_hand))
         return
     variables = [*model.variables, *model.optimizer.variables]
     variables = [variable for variable in variables if variable._layout is None]
@@ -156,8 +162,10 @@ def _placed(array, n: int):
 def predict(network, inputs, batch_size: int | None = None):
     """By all devices of one process; of several, each computes all of it, as results lie where they are made."""
     _, processes, replicas = world()
-    if replicas == 1 or processes > 1:
+    if replicas == 1:
         return predicted(network, inputs, batch_size)
+    if processes > 1:
+        return predicted(network, inputs, batch_size or -(-len(_first(inputs)) // replicas))
     return network.predict(_Shared(_Rows(inputs, (batch_size or len(_first(inputs))) * replicas)), verbose=0)
 
 

@@ -9,7 +9,7 @@ from functools import partial
 import keras
 import tensorflow as tf
 
-from keras_ae.backends.devices import World, check, predicted
+from keras_ae.backends.devices import World, check, check_alone, predicted
 from keras_ae.backends.devices import rows as share
 from keras_ae.errors import InputError
 
@@ -61,6 +61,7 @@ def replicated():
 
 def synchronise(model, steps: str) -> None:
     if _strategy is None:
+        check_alone()
         return
     check(model, steps)
     if model.distribute_strategy is not _strategy:
@@ -69,15 +70,18 @@ def synchronise(model, steps: str) -> None:
         raise InputError("on TensorFlow several devices accumulate no gradients; leave out gradient_accumulation_steps")
     with _strategy.scope():
         model.optimizer.build(model.trainable_variables)
-    if steps == "stock" and "train_step" not in vars(model):
+    if steps == "stock":
         _share(model)
 
 
 def _share(model) -> None:
     """Makes Keras's own steps those of all replicas: gradients are summed before they are clipped, and metrics, too."""
-    apply = model.optimizer.apply
-    model.optimizer.apply = lambda gradients, variables=None: apply(total(gradients), variables)
-    without_reduction(model.optimizer)
+    if "apply" not in vars(model.optimizer):
+        apply = model.optimizer.apply
+        model.optimizer.apply = lambda gradients, variables=None: apply(total(gradients), variables)
+        without_reduction(model.optimizer)
+    if "train_step" in vars(model):
+        return
     for name in ("train_step", "test_step"):
         setattr(model, name, partial(_shared, model, getattr(model, name)))
     model._maybe_symbolic_build = partial(_build, model)

@@ -3,8 +3,9 @@ over the batch, they reduce together."""
 
 import atexit
 import contextlib
+import functools
 import os
-from functools import partial
+import weakref
 
 import keras
 import numpy as np
@@ -12,10 +13,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its usual name)
 from torch import distributed
 
-from keras_ae.backends.devices import World, check, predicted, rows, told
+from keras_ae.backends.devices import World, check, check_alone, launched, predicted, rows, told
 from keras_ae.errors import InputError
 
 CPU = torch.device("cpu")
+_synchronised = weakref.WeakSet()  # models whose steps are those of all processes
 
 
 def start(devices: int | None = None) -> None:
@@ -26,7 +28,7 @@ def start(devices: int | None = None) -> None:
             "torch has a process for each device: leave out --devices, and start with "
             "torchrun --nproc-per-node N instead of python"
         )
-    if not _is_started_by_torchrun() or distributed.is_initialized():
+    if not launched() or distributed.is_initialized():
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -34,10 +36,22 @@ def start(devices: int | None = None) -> None:
     else:
         distributed.init_process_group("gloo")
     atexit.register(distributed.destroy_process_group)
+    keras.Model.fit = _together(keras.Model.fit)
 
 
-def _is_started_by_torchrun() -> bool:
-    return int(os.environ.get("WORLD_SIZE", 1)) > 1
+def _together(fit):
+    """Keras's `fit`, which knows of no other process, as the `fit` of all, or an error."""
+    stock = keras.Model.train_step
+
+    @functools.wraps(fit)
+    def of_all(model, *args, **kwargs):
+        if model.compiled and model not in _synchronised:  # what is not compiled Keras refuses
+            if not model.built:
+                raise InputError("each process would begin with weights of its own; build the model before its fit")
+            synchronise(model, "stock" if type(model).train_step is stock else "own")
+        return fit(model, *args, **kwargs)
+
+    return of_all
 
 
 def world() -> World:
@@ -81,25 +95,26 @@ def replicated():
 
 def synchronise(model, steps: str) -> None:
     if world().processes == 1:
-        if _is_started_by_torchrun():
-            raise InputError(
-                "torchrun has started several processes, each of which would train a model of its own; call "
-                "keras_ae.backends.start() first"
-            )
+        check_alone()
         return
     check(model, steps)
     for variable in [*model.variables, *model.optimizer.variables]:
         distributed.broadcast(variable.value.data, src=0)
-    if steps == "stock" and "train_step" not in vars(model):
+    if steps == "stock":
         _share(model)
+    else:
+        _synchronised.add(model)
 
 
 def _share(model) -> None:
     """Makes Keras's own steps those of all processes: gradients are means over them, and metrics are sums."""
-    apply = model.optimizer.apply
-    model.optimizer.apply = lambda gradients, variables=None: apply(mean(gradients), variables)
+    if "apply" not in vars(model.optimizer):
+        apply = model.optimizer.apply
+        model.optimizer.apply = lambda gradients, variables=None: apply(mean(gradients), variables)
+    if "train_step" in vars(model):
+        return
     for name in ("train_step", "test_step"):
-        setattr(model, name, partial(_shared, model, getattr(model, name)))
+        setattr(model, name, functools.partial(_shared, model, getattr(model, name)))
 
 
 def _shared(model, step, data):
