@@ -58,6 +58,11 @@ class Task:
                 raise InputError(f"the task '{self.name}' is for {kinds}, not for '{corruption.kind}'")
         self.label = label
 
+    @property
+    def unclipped(self) -> bool:
+        """Whether its noise leaves [0, 1]."""
+        return any(corruption.unclipped for corruption in self.corruptions)
+
     def check(self, dataset) -> None:
         """Raises an `InputError` where the data set cannot serve the task."""
         for corruption in self.corruptions:

@@ -104,7 +104,9 @@ def _restored_folder(args, saved, output: Path) -> bool:
 
     task, count = saved.task(args.corruption), args.count or args.limit
     try:
-        photographs, named = itertools.tee(data.photographs(args.dataset, args.split, count))
+        photographs, named = itertools.tee(
+            data.photographs(args.dataset, args.split, count, masks=task.masks and task.takes_mask)
+        )
         restored = pictures.restored_photographs(saved.model, task, photographs, mirrored=args.mirrored)
     except InputError:
         if data.sizes(args.dataset) == {saved.image_shape[:2]}:

@@ -111,6 +111,11 @@ class Corruption:
         """Whether pixels go missing (known which), rather than get noisy."""
         return KINDS[self.kind].hides
 
+    @property
+    def unclipped(self) -> bool:
+        """Whether what it gives leaves [0, 1]."""
+        return KINDS[self.kind].function is _unclipped_gaussian
+
     def __call__(self, image: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """The noisy image; or, where this hides pixels, the mask (height, width, 1) of the known ones."""
         strength = self.low if self.low == self.high else random.uniform(self.low, self.high)
@@ -187,4 +192,5 @@ def corrupt(
         corruption = corruptions[random.integers(len(corruptions)) if len(corruptions) > 1 else 0]
         changed = mask if corruption.hides else image
         changed[:] = corruption(image, random)
-    return corrupted * known, known
+    corrupted *= known
+    return corrupted, known

@@ -49,8 +49,23 @@ def read(picture: Picture, size: tuple[int, int], *, grey: bool) -> np.ndarray:
     return pixels.reshape(*size, -1)
 
 
+def check_mask(file: Path, image_size: tuple[int, int]) -> None:
+    """Returns if the mask has the (height, width) of its image, and something of it is known.
+
+    Raises:
+        InputError: it has not, does not decode, or hides the whole image.
+    """
+    if _mask(file, image_size).all():
+        raise InputError(f"the mask {file} has no black: all pixels of its image are missing, and one must be known")
+
+
 def read_mask(file: Path, image_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """The mask's values, or palette indices, cropped as its image is."""
+    mask = _mask(file, image_size)
+    return np.asarray(ImageOps.fit(Image.fromarray(mask), size[::-1], method=Image.Resampling.NEAREST))[..., None]
+
+
+def _mask(file: Path, image_size: tuple[int, int]) -> np.ndarray:
     try:
         with _opened(file) as image:
             mask = np.asarray(image if image.mode == "P" else image.convert("L"))
@@ -59,7 +74,7 @@ def read_mask(file: Path, image_size: tuple[int, int], size: tuple[int, int]) ->
     if mask.shape != image_size:
         own, wanted = ("x".join(map(str, shape)) for shape in (mask.shape, image_size))
         raise InputError(f"the mask {file} is {own} and its image {wanted}; make them equal")
-    return np.asarray(ImageOps.fit(Image.fromarray(mask), size[::-1], method=Image.Resampling.NEAREST))[..., None]
+    return mask
 
 
 def fit_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_ae.data.cache import Writer
-from keras_ae.data.decoding import Picture, read, read_mask, readable
+from keras_ae.data.decoding import Picture, check_mask, read, read_mask, readable
 from keras_ae.errors import InputError, printable
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -52,9 +52,12 @@ class ImageFolder:
             writer.append("masks", levels=self._checked_levels(levels))
         return [] if folders == [self.path] else [printable(folder.name) for folder in folders]
 
-    def pictures(self) -> tuple[list[Picture], list[Path], dict[Path, Path]]:
+    def pictures(self, *, masked: bool = True) -> tuple[list[Picture], list[Path], dict[Path, Path]]:
         """The images that decode, the folders that have some, and the mask of each image, if there are masks. Warns of
         all others.
+
+        Args:
+            masked: whether images without a mask are left out where others have one.
 
         Raises:
             InputError: there are none, or they lie both beside and inside subfolders.
@@ -65,7 +68,7 @@ class ImageFolder:
         are_masks = set(masks.values())
         pictures, unreadable = readable(file for file in files if file not in are_masks)
         skipped |= unreadable
-        if masks:
+        if masks and masked:
             skipped |= {picture.file: "no mask beside it" for picture in pictures if picture.file not in masks}
             skipped |= {masks[file]: "its image is skipped" for file in unreadable if file in masks}
             pictures = [picture for picture in pictures if picture.file in masks]
@@ -153,12 +156,15 @@ class Photograph(NamedTuple):
     mask: np.ndarray | None
 
 
-def photographs(path: Path | str, split: str = "all", limit: int | None = None) -> Iterator[Photograph]:
+def photographs(
+    path: Path | str, split: str = "all", limit: int | None = None, *, masks: bool = False
+) -> Iterator[Photograph]:
     """The images of a folder in their own sizes and channels, read one at a time.
 
     Args:
         split: "all", or "test" for the tenth that is the test split of `data.load`.
         limit: so many, the first.
+        masks: whether to read the masks, too. Images without one are then left out.
 
     Raises:
         InputError: no folder, no images, another split; a mask of another size than its image.
@@ -173,14 +179,17 @@ def photographs(path: Path | str, split: str = "all", limit: int | None = None) 
     path = Path(path)
     if split not in ("all", "test"):
         raise InputError(f"whole photographs are of the split all or test, not {split}")
-    pictures, _, masks = ImageFolder(path).pictures()
-    places = np.arange(len(pictures)) if split == "all" else _splits(len(pictures))["test"]
+    pictures, _, of_images = ImageFolder(path).pictures(masked=masks or split == "test")
+    masks = masks and bool(of_images)
+    places = (np.arange(len(pictures)) if split == "all" else _splits(len(pictures))["test"])[:limit]
+    for place in places if masks else []:
+        check_mask(of_images[pictures[place].file], pictures[place].size)
 
     def each():
-        for place in places[:limit]:
+        for place in places:
             picture = pictures[place]
             image = read(picture, picture.size, grey=picture.grey) / np.float32(255)
-            mask = read_mask(masks[picture.file], picture.size, picture.size)[..., 0] if masks else None
+            mask = read_mask(of_images[picture.file], picture.size, picture.size)[..., 0] if masks else None
             yield Photograph(os.fsdecode(picture.file.relative_to(path)), int(place), image, mask)
 
     return each()

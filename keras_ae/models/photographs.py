@@ -29,7 +29,7 @@ class PhotographRestorer:
             for each of the last level's.
 
     Raises:
-        InputError: the model has labels, or a code of fixed places.
+        InputError: the model is no autoencoder, has labels, or a code of fixed places.
 
     >>> import keras_ae
     >>> model = keras_ae.conv_autoencoder((8, 8, 3), 2, 4, task="denoise", skip_connections=True, width=4)
@@ -38,7 +38,9 @@ class PhotographRestorer:
     """
 
     def __init__(self, model: keras.Model):
-        names = {tensor.name for tensor in model.inputs}
+        names = {tensor.name for tensor in getattr(model, "inputs", None) or []}
+        if "image" not in names:
+            raise InputError(f"a {type(model).__name__} restores no photographs; give an autoencoder")
         if "label" in names:
             raise InputError(f"this model takes labels, which say nothing of a part of a photograph. {INSTEAD}")
         window = model.get_layer("encoder").get_layer("code").kernel_size
@@ -104,16 +106,18 @@ class PhotographRestorer:
         padded = inputs[0].shape[1:3]
         sides = [min(side, TILE) for side in padded]
         weight = np.multiply.outer(*map(_ramp, sides))[..., None]
-        total, weights = np.zeros((*inputs[0].shape[:3], self.model.output_shape[-1])), np.zeros((*padded, 1))
+        total = np.zeros((*inputs[0].shape[:3], self.model.output_shape[-1]), "float32")
+        weights = np.zeros((*padded, 1), "float32")
         for top in _starts(padded[0]):
             for left in _starts(padded[1]):
                 rows, columns = slice(top, top + sides[0]), slice(left, left + sides[1])
                 total[:, rows, columns] += weight * self._tile([x[:, rows, columns] for x in inputs])
                 weights[rows, columns] += weight
-        return (total / weights)[:, : size[0], : size[1]]
+        total /= weights
+        return total[:, : size[0], : size[1]]
 
     def _tile(self, inputs: list[np.ndarray]) -> np.ndarray:
-        if self.takes_mask and not inputs[1].any():
+        if self.takes_mask and not inputs[1].any(axis=(1, 2, 3)).all():
             raise InputError(f"a hole is as large as {TILE}x{TILE} pixels: nothing around it says what is missing")
         size = inputs[0].shape[1:3]
         if size not in self._of_sizes:
@@ -155,4 +159,4 @@ def _starts(side: int) -> list[int]:
 def _ramp(side: int) -> np.ndarray:
     """The weights of a tile's pixels: linear over the overlap on both sides."""
     distance = np.arange(side) + 0.5
-    return np.minimum(1, np.minimum(distance, distance[::-1]) / OVERLAP)
+    return np.minimum(1, np.minimum(distance, distance[::-1]) / OVERLAP).astype("float32")

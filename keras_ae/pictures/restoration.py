@@ -93,7 +93,8 @@ def restored_photographs(
             for corruption in task.corruptions:
                 corruption.check(first.image.shape)
             inputs, *_ = task.examples(batch, np.array([photograph.number for photograph in together]))
-            yield from restorer.restore(inputs["image"], inputs.get("mask"), mirrored=mirrored)
+            how = {"mirrored": mirrored, "unclipped": task.unclipped}
+            yield from restorer.restore(inputs["image"], inputs.get("mask"), **how)
 
     return each()
 
@@ -151,7 +152,8 @@ def _restored(model, task, split, places, mirrored) -> dict[str, np.ndarray]:
         return _segmented(model, task, split.batch(places), mirrored)
     inputs, target, *_ = task.take(split, places)
     known, labels = inputs.get("mask"), inputs.get("label")
-    output = restore_images(model, inputs["image"], mask=known, labels=labels, mirrored=mirrored)
+    how = {"mirrored": mirrored, "unclipped": task.unclipped}
+    output = restore_images(model, inputs["image"], mask=known, labels=labels, **how)
     return task.rows(inputs, target, output)
 
 

@@ -118,6 +118,7 @@ def test_what_has_one_size_or_is_no_image_is_refused():
     completer = PhotographRestorer(model(task="complete"))
     image = np.zeros((20, 20, 3))
     for call, message in (
+        (lambda: PhotographRestorer(keras_ae.conv_vae((8, 8, 3), 2, width=4)), "restores no photographs; give an auto"),
         (lambda: completer(image), "this model takes a mask"),
         (lambda: completer(image, np.zeros((20, 20))), "all pixels of image 0 are missing"),
         (lambda: completer(image, np.ones((20, 21))), "the mask has the shape"),
@@ -135,5 +136,52 @@ def test_a_hole_as_large_as_a_tile_is_refused(monkeypatch):
     monkeypatch.setattr(photographs, "OVERLAP", 8)
     mask = np.ones((96, 96))
     mask[20:, 20:] = 0
+    restorer = keras_ae.PhotographRestorer(model(task="complete"))
     with pytest.raises(InputError, match="a hole is as large as 32x32 pixels"):
-        keras_ae.PhotographRestorer(model(task="complete"))(np.zeros((96, 96, 3)), mask)
+        restorer(np.zeros((96, 96, 3)), mask)
+    with pytest.raises(InputError, match="a hole is as large as 32x32 pixels"):  # of one image of two
+        restorer.restore(np.zeros((2, 96, 96, 3)), np.stack([np.ones((96, 96)), mask]))
+
+
+def photographs_in(folder, **kwargs):
+    keras_ae.pictures.save_each(folder, **kwargs)
+    return folder
+
+
+def test_noise_out_of_the_range_reaches_photographs_and_crops(random, tmp_path):
+    images = random.random((3, 8, 8, 3), "float32")
+    folder = photographs_in(tmp_path / "own", images=images, names=["a.png", "b.png", "c.png"])
+    task = keras_ae.get_task("denoise", "unclipped_gaussian:0.5")
+    (first, *_), denoiser = data.photographs(folder), model()
+    batch = {"image": first.image[None]}
+    noisy = task.examples(batch, np.array([first.number]))[0]["image"]
+    assert noisy.min() < -0.1
+    (restored, *_) = restoration.restored_photographs(denoiser, task, data.photographs(folder))
+    np.testing.assert_allclose(restored, PhotographRestorer(denoiser)(noisy[0], unclipped=True), atol=1e-5)
+    rows = restoration.restored(denoiser, task, data.load(folder, cache_dir=tmp_path / "cache"), split="all")
+    assert rows["noisy"].min() < -0.1
+
+
+def test_masks_beside_photographs_are_for_what_completes(tmp_path):
+    mask = np.zeros((20, 30, 1))
+    mask[:5] = 1
+    images = [np.ones((20, 30, 3)), mask, np.ones((20, 30, 3))]
+    folder = photographs_in(tmp_path / "own", images=images, names=["a.png", "a_mask.png", "b.png"])
+    assert [(one.name, one.mask) for one in data.photographs(folder)] == [("a.png", None), ("b.png", None)]
+    with pytest.warns(UserWarning, match="no mask beside it"):
+        (one,) = data.photographs(folder, masks=True)
+    assert (one.name, (one.mask > 0).sum()) == ("a.png", 150)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    {
+        "another size": (np.zeros((20, 31, 1)), "a_mask.png is 20x31 and its image 20x30; make them equal"),
+        "all missing": (np.ones((20, 30, 1)), "a_mask.png has no black"),
+    }.values(),
+)
+def test_a_mask_that_does_not_fit_is_named_before_anything_is_written(mask, message, tmp_path):
+    images = [np.ones((20, 30, 3)), mask]
+    folder = photographs_in(tmp_path / "own", images=images, names=["a.png", "a_mask.png"])
+    with pytest.raises(InputError, match=message):
+        data.photographs(folder, masks=True)
