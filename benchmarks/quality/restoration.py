@@ -11,6 +11,7 @@ CRPS is the continuous ranked probability score of the missing pixels, in grey l
 21): of one answer the mean absolute error. A generator's row is the mean of its draws, for its first images.
 """
 
+import importlib.util
 import json
 import sys
 import time
@@ -28,6 +29,7 @@ from skimage.restoration import denoise_nl_means, denoise_tv_chambolle, denoise_
 
 SHOWN = 8  # images of the picture
 DRAWS = 8  # of a generator, for each image
+TOGETHER = 2**16  # numbers of an image: larger ones are restored one at a time
 HOLES = {"missing 8x8 centre": "centre:8", "50% missing": "pixels:0.5"}
 
 # name -> (function of an image, the noise's standard deviation and a parameter, the parameters to choose from)
@@ -44,7 +46,13 @@ DENOISERS = {
     ),
     "wavelet": (
         lambda image, sigma, p: denoise_wavelet(
-            image, sigma=p[2] * sigma, method=p[0], wavelet=p[1], convert2ycbcr=True, channel_axis=-1, mode="soft"
+            image,
+            sigma=p[2] * sigma,
+            method=p[0],
+            wavelet=p[1],
+            convert2ycbcr=image.shape[-1] == 3,
+            channel_axis=-1,
+            mode="soft",
         ),
         [
             (m, w, s)
@@ -129,8 +137,9 @@ def crps_of(draws: np.ndarray, original: np.ndarray, hole: np.ndarray) -> float:
 
 
 def at_once(function: Callable, images: list) -> list:
-    """What a function of (n, height, width, channels) makes of images, of one size or of many."""
-    if len({image.shape for image in images}) == 1:
+    """What a function of (n, height, width, channels) makes of images of one size, together; or of larger or different
+    ones, one at a time."""
+    if len({image.shape for image in images}) == 1 and images[0].size <= TOGETHER:
         return list(function(np.stack(images)))
     return [function(image[None])[0] for image in images]
 
@@ -158,7 +167,7 @@ def classical(sigma: float, noisy: list, originals: list) -> dict:
 
 
 def one_by_one(function: Callable, *arguments) -> Callable:
-    return lambda images: [function(image, *arguments) for image in images]
+    return lambda images: [function(image, *arguments).reshape(image.shape) for image in images]
 
 
 def bm3d(sigma: float, count: int) -> dict:
@@ -174,7 +183,7 @@ def bm3d(sigma: float, count: int) -> dict:
 def rivals(paths: list[Path], sigma: float) -> dict:
     from _matconvnet import Denoiser
 
-    found = {path.stem: Denoiser(path) for path in paths}
+    found = {name: Denoiser(path) for name, path in named(paths).items()}
     return {
         name: (partial(at_once, lambda images, network=network: network(images, sigma)), None, "")
         for name, network in found.items()
@@ -182,7 +191,7 @@ def rivals(paths: list[Path], sigma: float) -> dict:
 
 
 def completion(dataset, models: dict, generators: dict, count: int, what: str, corruption: str) -> list[Row]:
-    """The rows of a hole; of the generators for the first `count` images."""
+    """The rows of a hole; of the generators for the first `count` images, and then the CRPS of all rows for these."""
     from keras_ae import get_task
 
     inputs, target, missing = get_task("complete", corruption).take(dataset.test, slice(None))
@@ -203,6 +212,8 @@ def completion(dataset, models: dict, generators: dict, count: int, what: str, c
         draw = partial(vae.complete, mask=inputs["mask"][:count], count=DRAWS, labels=given, seed=0)
         first = (values[:count] for values in (inputs["image"], target, missing))
         rows.append(measured(what, name, draw, *first, is_ours=True))
+    if generators:
+        rows = [replace(row, crps=row.crps[:count]) for row in rows]
     return rows
 
 
@@ -215,8 +226,9 @@ def own_rows(what, models: dict, images, originals, holes=None, **kwargs) -> lis
         whole = any(image.shape != model.input_shape[1:] for image in images) if holes is None else False
         function = PhotographRestorer(model).restore if whole else partial(restore_images, model)
         for method, mirrored in ((name, False), (f"{name}, mirrored mean", True)):
-            restore = partial(at_once, partial(function, **kwargs, mirrored=mirrored))
-            rows.append(measured(what, method, restore, list(images), originals, holes, is_ours=True))
+            restore = partial(function, **kwargs, mirrored=mirrored)
+            restore = partial(at_once, restore) if holes is None else restore  # holes are of all images together
+            rows.append(measured(what, method, restore, images, originals, holes, is_ours=True))
     return rows
 
 
@@ -227,7 +239,8 @@ def draw(rows: list[Row], originals: list, path: Path) -> None:
     labels, shown = ["original"], [originals[:SHOWN]]
     for results in by_task(rows):
         corrupted, *others = (row for row in results if not row.is_ours)
-        best, alone = best_of(others), next(row for row in results if row.is_ours)
+        best = best_of([row for row in others if len(row.shown) == len(corrupted.shown)])
+        alone = next(row for row in results if row.is_ours)
         labels += [results[0].task, *(f"{row.method}, {row.psnr.mean():.1f} dB" for row in (best, alone))]
         shown += [row.shown for row in (corrupted, best, alone)]
     pictures.grid(np.stack(shown), labels).save(path)
@@ -277,12 +290,21 @@ def main() -> None:
         parse.error("nothing to compare; give --denoiser, --completer or both")
     if args.whole and args.completer:
         parse.error("--whole is for denoisers; leave out --completer")
+    if args.whole and args.output:
+        parse.error("--output shows images of one size; leave out --whole, or it")
+    if args.generator and not args.completer:
+        parse.error("--generator is measured beside a completer; give --completer, too")
+    for package, wanted in {"bm3d": args.bm3d, "h5py": args.rival}.items():
+        if wanted and importlib.util.find_spec(package) is None:
+            parse.error(f"{package} is not there; pip install {package}")
     prepare(parse, args.backend)
     from keras_ae import data, load_model
 
     denoisers, completers, generators = (
-        {path.stem: load_model(path) for path in paths} for paths in (args.denoiser, args.completer, args.generator)
+        {name: load_model(path) for name, path in named(paths).items()}
+        for paths in (args.denoiser, args.completer, args.generator)
     )
+    noises = {corruption: noise(corruption) for corruption in args.corruption if denoisers}
     if args.whole:
         held = list(data.photographs(args.dataset, limit=args.limit))
         originals, numbers = [photograph.image for photograph in held], [photograph.number for photograph in held]
@@ -291,8 +313,7 @@ def main() -> None:
         dataset = replace(dataset, test=replace(dataset.test, indices=dataset.test.indices[: args.limit]))
         originals, numbers = list(dataset.test.batch(slice(None))["image"]), dataset.test.indices
     rows = []
-    for corruption in args.corruption if denoisers else []:
-        kinds = data.parse_corruptions(corruption)
+    for corruption, kinds in noises.items():
         sigma = kinds[0].high
         images = noisy(originals, kinds, numbers)
         contenders = {}
@@ -312,6 +333,22 @@ def main() -> None:
         return
     print(f"{args.dataset}, {len(originals):,} images\nPSNR in dB. Where pixels are missing it is over these only\n")
     table(rows)
+
+
+def named(paths: list[Path]) -> dict[str, Path]:
+    """By their names, a run's by its folder's; where these are the same, by their paths."""
+    names = [path.resolve().parent.name if path.stem in ("model", "best") else path.stem for path in paths]
+    return dict(zip(names if len(set(names)) == len(names) else map(str, paths), paths, strict=True))
+
+
+def noise(text: str) -> list:
+    """The corruption, of one deviation, which the methods are told."""
+    from keras_ae import InputError, data
+
+    kinds = data.parse_corruptions(text)
+    if len(kinds) > 1 or "gaussian" not in kinds[0].kind or kinds[0].low < kinds[0].high:
+        raise InputError(f"--corruption {text} is not noise of one deviation; give one, as gaussian:25/255")
+    return kinds
 
 
 def noisy(images: list, kinds: list, numbers) -> list:
