@@ -24,6 +24,7 @@ from keras_ae.callbacks.checkpoint import below
 from keras_ae.errors import InputError, LostError
 from keras_ae.files import lock, remove_leftovers
 from keras_ae.models.guarded import shipped, synchronise
+from keras_ae.objectives.elbo import bits_per_dimension
 from keras_ae.objectives.likelihoods import Bernoulli
 from keras_ae.runs import MODEL
 from keras_ae.saving import save_model
@@ -375,4 +376,8 @@ def _measure(model, split, task) -> dict[str, float]:
     if not len(split):
         return {}
     results = model.evaluate(data.evaluation_batches(split, task=task), return_dict=True, verbose=0)
-    return {name: float(value) for name, value in results.items()}
+    results = {name: float(value) for name, value in results.items()}
+    likelihood = getattr(model, "likelihood", None)
+    if likelihood is not None and likelihood.is_discretized and "elbo" in results:
+        results["bits_per_dimension"] = bits_per_dimension(results["elbo"], model.image_shape, discretized=True)
+    return results

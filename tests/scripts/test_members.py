@@ -89,6 +89,8 @@ def test_a_hierarchy_by_its_flags(script, greys):
     assert code == 0, err
     assert "VAE of 2 levels of 2x2x2, 4x4x1 latents" in out
     assert "kl_2" in out
+    test = keras_ae.read_metadata("run/model.keras")["test"]
+    assert test["bits_per_dimension"] == pytest.approx(-test["elbo"] / (64 * np.log(2)), rel=1e-4)
     file = ["run/model.keras", "--backend", BACKEND, "--dataset", "greys"]
     for flags in (
         ["--temperature", "0.5,1"],
