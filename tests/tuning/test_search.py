@@ -219,3 +219,16 @@ def test_a_time_limit_ends_a_search_and_none_completed_is_an_error(dataset, tmp_
         found.best()
     with pytest.raises(InputError, match="a grid needs choices of latent_dim"):
         search(dataset, tmp_path, {"latent_dim": (2, 5)})
+
+
+@once("variables of an environment")
+def test_each_worker_has_a_gpu_of_its_own(tmp_path, monkeypatch):
+    gpu = tuning.workers._gpu
+    monkeypatch.setattr(tuning.workers, "GPUS", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpu(0) == {}
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        (tmp_path / name).touch()
+    assert [gpu(number)["CUDA_VISIBLE_DEVICES"] for number in range(3)] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert [gpu(number)["CUDA_VISIBLE_DEVICES"] for number in range(3)] == ["4", "6", "4"]
