@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 import keras_ae
-from keras_ae import backends, callbacks, data, training
+from keras_ae import backends, callbacks, data, pictures, training
 from tests.helpers import dtype_policy, set_weights
 
 ROOT = Path(__file__).parent.parent.parent
@@ -94,9 +94,11 @@ def _trained(folder, kind, *more, epochs):
     if task is None:
         images = replace(images, train=Poisoned(images.train.arrays, images.train.indices))
         trained.adapt(images.train)
-    pictures = callbacks.ImageGrids(folder, lambda model, title: {})
+    shown = images.validation
+    drawn = pictures.vae_pictures(shown.batch(slice(None))) if task is None else pictures.task_pictures(task, shown)
+    grids = callbacks.ImageGrids(folder, drawn)
     return keras_ae.train(
-        trained, images, folder, epochs=epochs, batch_size=8, task=task, verbose=False, callbacks=[pictures, *more]
+        trained, images, folder, epochs=epochs, batch_size=8, task=task, verbose=False, callbacks=[grids, *more]
     )
 
 

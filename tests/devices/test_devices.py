@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_ae
 from keras_ae import InputError, backends, data
@@ -44,6 +45,11 @@ def assert_same(one, other, times: float = 1) -> None:
     models = [keras_ae.load_model(folder / "model.keras") for folder in (one, other)]
     for weights in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_allclose(*weights, atol=5e-5 * times)
+    grids = [sorted(folder.glob("epoch_*.png")) for folder in (one, other)]
+    assert [path.name for path in grids[0]] == [path.name for path in grids[1]] != []
+    for pair in zip(*grids, strict=True):
+        drawn = [np.asarray(Image.open(path), "int16") for path in pair]
+        assert np.abs(drawn[1] - drawn[0]).max() <= 2 * times, pair
     test = [keras_ae.read_metadata(folder / "model.keras")["test"] for folder in (one, other)]
     assert test[0].keys() == test[1].keys()
     np.testing.assert_allclose(list(test[1].values()), list(test[0].values()), rtol=2e-4 * times, atol=1e-4 * times)
