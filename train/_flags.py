@@ -199,6 +199,14 @@ def _end(message: str, code: int, *, told: bool = False, at_once: bool = False) 
     sys.exit(code)
 
 
+def check_one_process() -> None:
+    """Raises an `InputError` where a launcher has started several."""
+    from keras_ae import InputError, backends
+
+    if backends.world().processes > 1:
+        raise InputError("pictures are made by one process, on all of its devices; start it without a launcher")
+
+
 def is_first() -> bool:
     """Of several processes. Before they have met, and on --help, each is."""
     backends = sys.modules.get("keras_ae.backends")

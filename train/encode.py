@@ -38,10 +38,10 @@ def main() -> None:
     if args.smoke:
         args.limit = args.limit or 20
     _environment.set_environment(parse, args.backend, args.devices)
-    from keras_ae import InputError, backends, codes, pictures
+    from keras_ae import codes, pictures
 
-    if args.decode and backends.world().processes > 1:
-        raise InputError("images are written by one process, on all of its devices; start it without a launcher")
+    if args.decode:
+        _flags.check_one_process()
     saved = _flags.open_file(args)
     if args.decode:
         held = codes.open_codes(args.decode)

@@ -69,8 +69,6 @@ def _check(parse: argparse.ArgumentParser, args, is_page: bool) -> None:
         parse.error("--open, --dataset, --runtime and --runtime-folder are of --format html")
     if is_page and args.uint8:
         parse.error("--uint8 is of the other formats; leave it out")
-    if args.runtime == "cdn" and args.runtime_folder:
-        parse.error("--runtime cdn takes no --runtime-folder; leave one of them out")
 
 
 if __name__ == "__main__":

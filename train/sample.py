@@ -61,10 +61,9 @@ def main() -> None:
     if args.smoke:
         args.count, args.limit = 4, args.limit or 20
     _environment.set_environment(parse, args.backend, args.devices)
-    from keras_ae import InputError, backends, pictures
+    from keras_ae import InputError, pictures
 
-    if backends.world().processes > 1:
-        raise InputError("pictures are made by one process, on all of its devices; start it without a launcher")
+    _flags.check_one_process()
     if args.trust:
         print(f"{args.file} is trusted: code in it may run", file=sys.stderr)
     saved = _flags.open_file(args)

@@ -51,10 +51,10 @@ def _convolutions(path: Path):
         for reference in file["net/layers"][()].flat:
             layer = file[reference]
             kind = bytes(layer["type"][()].astype("uint8")).decode()
-            if kind != "conv":
-                if kind not in IGNORED:
-                    raise InputError(f"{path.name} has a layer {kind!r}; give a file of convolutions and ReLUs")
+            if kind in IGNORED:
                 continue
+            if kind != "conv":
+                raise InputError(f"{path.name} has a layer {kind!r}; give a file of convolutions and ReLUs")
             kernel, bias = (file[part][()] for part in layer["weights"][()].flat)
             kernel = kernel if kernel.ndim == 4 else kernel[None]  # MATLAB drops a last axis of 1
             yield kernel.transpose(3, 2, 1, 0), bias.ravel()

@@ -71,16 +71,16 @@ def launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
-def check_alone(several: bool | None = None) -> None:
+def check_alone(several: bool) -> None:
     """Returns if a process that trains alone is the only one.
 
     Args:
-        several: whether a launcher has started more; where `None`, `launched()`.
+        several: whether a launcher has started more.
 
     Raises:
         InputError: it is one of several.
     """
-    if launched() if several is None else several:
+    if several:
         raise InputError(
             "a launcher has started several processes, each of which would train a model of its own; call "
             "keras_ae.backends.start() first, or leave out --devices 1"

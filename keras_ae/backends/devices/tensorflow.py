@@ -9,7 +9,7 @@ from functools import partial
 import keras
 import tensorflow as tf
 
-from keras_ae.backends.devices import World, check, check_alone, predicted
+from keras_ae.backends.devices import World, check, check_alone, launched, predicted
 from keras_ae.backends.devices import rows as share
 from keras_ae.errors import InputError
 
@@ -22,7 +22,7 @@ def start(devices: int | None = None) -> None:
     if devices == 1:
         return
     hosts = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}).get("worker", [])
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 or len(hosts) > 1:
+    if launched() or len(hosts) > 1:
         raise InputError(
             "on TensorFlow a training is one process on one host, as Keras 3 fails under MultiWorkerMirroredStrategy "
             "(keras issue 20585); take --backend torch or jax for several"
@@ -61,7 +61,7 @@ def replicated():
 
 def synchronise(model, steps: str) -> None:
     if _strategy is None:
-        check_alone()
+        check_alone(launched())
         return
     check(model, steps)
     if model.distribute_strategy is not _strategy:

@@ -95,7 +95,7 @@ def replicated():
 
 def synchronise(model, steps: str) -> None:
     if world().processes == 1:
-        check_alone()
+        check_alone(launched())
         return
     check(model, steps)
     for variable in [*model.variables, *model.optimizer.variables]:

@@ -145,7 +145,7 @@ function makePad() {
   pad.onpointerdown = (event) => { pad.setPointerCapture(event.pointerId); move(event); };
   pad.onpointermove = (event) => event.buttons && move(event);
   pad.onkeydown = (event) => {
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    const step = ARROWS[event.key];
     if (!step) return;
     event.preventDefault();
     padLatents().forEach((latent, axis) => {
@@ -229,7 +229,7 @@ function makeMap() {
   map.onpointerup = (event) => { if (pressed && !pressed.moved) decodeAt(place(event)); pressed = null; };
   map.onwheel = (event) => { event.preventDefault(); zoom(event.deltaY < 0 ? 1.2 : 1 / 1.2, place(event)); };
   map.onkeydown = (event) => {
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    const step = ARROWS[event.key];
     if (event.key === "+" || event.key === "-") zoom(event.key === "+" ? 1.2 : 1 / 1.2, [view.x, view.y]);
     else if (step) { view.x += (step[0] * 20) / view.scale; view.y += (step[1] * 20) / view.scale; seeMap(); }
     else if (event.key === "Enter") decodeAt([view.x, view.y]);

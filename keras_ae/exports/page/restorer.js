@@ -97,12 +97,12 @@ function makeBrush() {
   before.setAttribute("role", "application");
   before.setAttribute("aria-label", "The image that goes in: drag to make holes, or move with the arrow keys and press Space");
   before.onkeydown = (event) => {
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const step = ARROWS[event.key];
     if (!step && event.key !== " ") return;
     event.preventDefault();
     if (!step) return paintAt(cursor[0] + 0.5, cursor[1] + 0.5);
     cursor[0] = Math.min(width - 1, Math.max(0, cursor[0] + step[0]));
-    cursor[1] = Math.min(height - 1, Math.max(0, cursor[1] + step[1]));
+    cursor[1] = Math.min(height - 1, Math.max(0, cursor[1] - step[1]));
     wipe();
     say(`Column ${cursor[0] + 1}, row ${cursor[1] + 1}`);
   };

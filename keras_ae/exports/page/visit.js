@@ -1,4 +1,6 @@
-// A visit: what the link says of it, and how often it is painted.
+// A visit: what the link says of it, which keys move, and how often it is painted.
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }; // across and up
 
 let timer;
 let leaves = false; // for another link
